@@ -1,0 +1,141 @@
+//! DAGs: blocks that link to blocks. Finding, resolving, reading, walking and importing them.
+//!
+//! Everything that wants a block asks [`Dag::block`]; where it comes from is decided there and
+//! nowhere else.
+
+pub mod import;
+pub mod read;
+pub mod resolve;
+pub mod tree;
+pub mod walk;
+
+use bytes::Bytes;
+
+use crate::ipld::block::Block;
+use crate::ipld::cid::{Cid, codec};
+use crate::ipld::codec as codecs;
+use crate::ipld::codec::dag_pb;
+use crate::store::{Store, StoreError};
+use crate::unixfs::UnixfsError;
+use crate::unixfs::node::FsNode;
+
+/// Why a DAG could not be found, walked or read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DagError {
+    /// The block is not here, and nobody can be asked.
+    #[error("block was not found locally (offline): ipld: could not find {0}")]
+    NotFound(Box<Cid>),
+    /// The store's trouble.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A block is not what its codec or UnixFS asks for.
+    #[error("block {cid}: {cause}")]
+    Malformed {
+        /// The block.
+        cid: Box<Cid>,
+        /// The reason.
+        cause: String,
+    },
+    /// A path names an entry that is not there.
+    #[error("no link named {name:?} under {cid}")]
+    NoLink {
+        /// The name.
+        name: String,
+        /// Where it was looked for.
+        cid: Box<Cid>,
+    },
+    /// Content was asked of a folder.
+    #[error("this dag node is a directory")]
+    IsDirectory,
+    /// Content was asked of something that has none.
+    #[error("{0} is not a UnixFS file or folder")]
+    NotUnixfs(Box<Cid>),
+    /// The path begins with a mutable name.
+    #[error("cannot resolve {0}: names are not supported yet")]
+    Name(String),
+}
+
+/// Where blocks come from.
+#[derive(Clone)]
+pub struct Dag {
+    store: Store,
+}
+
+/// A block read as UnixFS.
+#[derive(Clone, Debug)]
+pub enum Unixfs {
+    /// A raw block: a file, or part of one.
+    Raw(Bytes),
+    /// A dag-pb node with a UnixFS payload.
+    Node(dag_pb::Node, FsNode),
+}
+
+impl Dag {
+    /// A DAG service over a store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The block of a CID.
+    ///
+    /// # Errors
+    /// [`DagError::NotFound`], or the store's.
+    pub async fn block(&self, cid: &Cid) -> Result<Block, DagError> {
+        let found = self.store.get(cid).await?;
+        found.ok_or_else(|| DagError::NotFound(Box::new(*cid)))
+    }
+
+    /// The block of a CID, read as UnixFS.
+    ///
+    /// # Errors
+    /// [`DagError::NotUnixfs`] for other codecs; [`DagError::Malformed`] names the block.
+    pub async fn unixfs(&self, cid: &Cid) -> Result<Unixfs, DagError> {
+        as_unixfs(&self.block(cid).await?)
+    }
+
+    /// The links of a block and their names, in order.
+    ///
+    /// # Errors
+    /// As [`Self::block`], and [`DagError::Malformed`].
+    pub async fn links(&self, cid: &Cid) -> Result<Vec<(Cid, Bytes)>, DagError> {
+        let at = *cid;
+        if cid.codec() == codec::RAW || self.store.run(move |core| core.is_leaf(&at)).await? {
+            return Ok(Vec::new());
+        }
+        let block = self.block(cid).await?;
+        if cid.codec() == codec::DAG_PB {
+            let node = dag_pb::Node::decode(block.data()).map_err(|e| malformed(cid, &e))?;
+            return Ok(node.links.into_iter().map(|l| (l.cid, l.name.unwrap_or_default())).collect());
+        }
+        let mut found = Vec::new();
+        let mut visit = |link| found.push((link, Bytes::new()));
+        codecs::links(cid.codec(), block.data(), &mut visit).map_err(|e| malformed(cid, &e))?;
+        Ok(found)
+    }
+}
+
+/// Reads a block as UnixFS.
+pub(crate) fn as_unixfs(block: &Block) -> Result<Unixfs, DagError> {
+    let cid = block.cid();
+    match cid.codec() {
+        codec::RAW => Ok(Unixfs::Raw(block.data().clone())),
+        codec::DAG_PB => {
+            let node = dag_pb::Node::decode(block.data()).map_err(|e| malformed(cid, &e))?;
+            match FsNode::of(&node) {
+                Ok(fs) => Ok(Unixfs::Node(node, fs)),
+                Err(UnixfsError::NotUnixfs(_)) => Err(DagError::NotUnixfs(Box::new(*cid))),
+                Err(error) => Err(malformed(cid, &error)),
+            }
+        }
+        _ => Err(DagError::NotUnixfs(Box::new(*cid))),
+    }
+}
+
+fn malformed(cid: &Cid, cause: &dyn std::fmt::Display) -> DagError {
+    DagError::Malformed { cid: Box::new(*cid), cause: cause.to_string() }
+}

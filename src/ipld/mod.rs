@@ -1,0 +1,7 @@
+//! IPLD vocabulary: CIDs, blocks, paths and codecs. Pure values and functions: no files, no
+//! sockets, no tasks.
+
+pub mod block;
+pub mod cid;
+pub mod codec;
+pub mod path;

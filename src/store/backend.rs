@@ -1,0 +1,149 @@
+//! What the store asks of a database: ordered rows in a few families, batches that are atomic, and
+//! two grades of durability.
+//!
+//! Deliberately synchronous: RocksDB is, and a lie about it would cost a thread hop a row.
+
+use bytes::Bytes;
+
+/// A key space with its own layout and tuning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// Multihash -> bytes of the block.
+    Payload,
+    /// Multihash -> [`super::keys::IndexRow`]. No row, no block.
+    Index,
+    /// Child | parent, for parents all of whose DAG is accounted for.
+    Edges,
+    /// Pins by CID and by name.
+    Pins,
+    /// The layout's number, and whatever else is said once.
+    Meta,
+}
+
+impl Family {
+    /// Every family, in the order in which they are opened.
+    pub const ALL: [Self; 5] = [Self::Payload, Self::Index, Self::Edges, Self::Pins, Self::Meta];
+
+    /// The family's name on disk.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Payload => "payload",
+            Self::Index => "index",
+            Self::Edges => "edges",
+            Self::Pins => "pins",
+            Self::Meta => "meta",
+        }
+    }
+}
+
+/// When a batch may be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Never: it is in the log, and the log is on the disk, when the call returns.
+    Synced,
+    /// By a power loss, not by the death of the process; a later synced batch makes it safe.
+    Logged,
+    /// By any crash, until [`Backend::flush`] of the family returns.
+    Unlogged,
+}
+
+/// Rows to write or delete together.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub(super) ops: Vec<Op>,
+    bytes: usize,
+}
+
+/// One change of a batch: a value to put, or `None` to delete.
+#[derive(Clone, Debug)]
+pub(super) struct Op {
+    pub family: Family,
+    pub key: Bytes,
+    pub value: Option<Bytes>,
+}
+
+impl Batch {
+    /// Puts a row.
+    pub fn put(&mut self, family: Family, key: Bytes, value: Bytes) {
+        self.bytes += key.len() + value.len();
+        self.ops.push(Op { family, key, value: Some(value) });
+    }
+
+    /// Deletes a row, if it is there.
+    pub fn delete(&mut self, family: Family, key: Bytes) {
+        self.bytes += key.len();
+        self.ops.push(Op { family, key, value: None });
+    }
+
+    /// Adds the changes of another batch after these.
+    pub fn append(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.ops.extend(other.ops);
+    }
+
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+}
+
+/// A key and its value.
+pub type Row = (Bytes, Bytes);
+
+/// Why the database could not do as told.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The disk is full: nothing acknowledged is lost, nothing more is taken.
+    #[error("no space left on the device that holds the repository")]
+    Full,
+    /// A checksum failed or a file is missing or cut.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// Anything else the database said.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// An ordered key-value database.
+pub trait Backend: Send + Sync + 'static {
+    /// The row's value.
+    ///
+    /// # Errors
+    /// [`BackendError::Damaged`] when its checksum fails.
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, BackendError>;
+
+    /// At most `limit` rows whose keys begin with `prefix`, in order, the first one after `after`.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    fn page(
+        &self,
+        family: Family,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, BackendError>;
+
+    /// Applies a batch: all of it or, after a crash, none of it.
+    ///
+    /// # Errors
+    /// [`BackendError::Full`] and the rest; the batch is then not applied.
+    fn write(&self, batch: Batch, durability: Durability) -> Result<(), BackendError>;
+
+    /// Puts everything written to the family on the disk, logged or not.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    fn flush(&self, family: Family) -> Result<(), BackendError>;
+
+    /// Gives the space of deleted rows back, as far as it goes at once.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    fn compact(&self, family: Family) -> Result<(), BackendError>;
+}

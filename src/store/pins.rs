@@ -1,0 +1,221 @@
+//! Pins: the roots that keep blocks alive. One row a CID, found by CID or by name.
+
+use std::collections::HashSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use super::backend::{Batch, Durability, Family};
+use super::edges::Blocks;
+use super::{Core, StoreError, damaged, keys, lock};
+use crate::ipld::cid::{Cid, Multihash};
+
+/// Longest name of a pin, in bytes (Kubo's limit).
+pub const NAME_MAX_BYTES: usize = 255;
+
+/// How far a pin reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The block and everything below it.
+    Recursive,
+    /// The block alone.
+    Direct,
+}
+
+/// One pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// What is kept.
+    pub cid: Cid,
+    /// How far.
+    pub mode: Mode,
+    /// What somebody calls it; empty for none.
+    pub name: String,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+}
+
+/// Why a block is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinState {
+    /// It is pinned itself.
+    Pinned(Pin),
+    /// It lies below this recursive pin, and perhaps below others.
+    Indirect(Cid),
+}
+
+impl Pin {
+    /// A pin made now.
+    ///
+    /// # Errors
+    /// [`StoreError::Pin`] for a name that is too long or holds a zero byte.
+    pub fn new(cid: Cid, mode: Mode, name: &str) -> Result<Self, StoreError> {
+        if name.len() > NAME_MAX_BYTES || name.contains('\0') {
+            let shown: String = name.chars().take(40).collect();
+            let text = format!("invalid pin name {shown:?}: at most {NAME_MAX_BYTES} bytes, none zero");
+            return Err(StoreError::Pin(text));
+        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Self { cid, mode, name: name.to_owned(), created: since.as_secs() })
+    }
+
+    /// Mode, seconds (big-endian), name.
+    fn encode(&self) -> Bytes {
+        let mode = match self.mode {
+            Mode::Recursive => 0u8,
+            Mode::Direct => 1,
+        };
+        [&[mode], self.created.to_be_bytes().as_slice(), self.name.as_bytes()].concat().into()
+    }
+
+    fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
+        let parsed = || {
+            let (mode, rest) = value.split_first()?;
+            let (created, name) = rest.split_first_chunk::<8>()?;
+            let mode = match mode {
+                0 => Mode::Recursive,
+                1 => Mode::Direct,
+                _ => return None,
+            };
+            let name = String::from_utf8(name.to_vec()).ok()?;
+            Some(Self { cid: keys::pin_cid(key)?, mode, name, created: u64::from_be_bytes(*created) })
+        };
+        parsed().ok_or_else(|| damaged("pins", key))
+    }
+}
+
+impl Core {
+    /// Pins a DAG or a block that is here, replacing an earlier pin of the same CID.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when a block is not here; [`StoreError::Pin`] for a direct pin of
+    /// what is pinned recursively. Nothing changes then.
+    pub fn pin(&self, pin: &Pin) -> Result<(), StoreError> {
+        self.pin_with(std::slice::from_ref(pin), self, Batch::default())
+    }
+
+    /// The same for several pins, with blocks that are about to exist and the batch that makes
+    /// them exist.
+    pub(super) fn pin_with(
+        &self,
+        pins: &[Pin],
+        source: &dyn Blocks,
+        mut batch: Batch,
+    ) -> Result<(), StoreError> {
+        let _pinning = lock(&self.pinning);
+        for pin in pins {
+            batch = self.add_pin(pin, source, batch)?;
+        }
+        match batch.is_empty() {
+            true => Ok(()),
+            false => Ok(self.backend.write(batch, Durability::Synced)?),
+        }
+    }
+
+    fn add_pin(
+        &self,
+        pin: &Pin,
+        source: &dyn Blocks,
+        mut batch: Batch,
+    ) -> Result<Batch, StoreError> {
+        if let Some(old) = self.pin_row(&pin.cid)? {
+            if old.mode == Mode::Recursive && pin.mode == Mode::Direct {
+                return Err(StoreError::Pin(format!("{} already pinned recursively", pin.cid)));
+            }
+            batch.delete(Family::Pins, keys::pin_name(&old.name, &old.cid));
+        }
+        match pin.mode {
+            Mode::Recursive => batch = self.complete(&pin.cid, source, batch)?,
+            Mode::Direct if source.row(&pin.cid)?.is_none() => {
+                return Err(StoreError::Missing(Box::new(pin.cid)));
+            }
+            Mode::Direct => {}
+        }
+        batch.put(Family::Pins, keys::pin(&pin.cid), pin.encode());
+        if !pin.name.is_empty() {
+            batch.put(Family::Pins, keys::pin_name(&pin.name, &pin.cid), Bytes::new());
+        }
+        Ok(batch)
+    }
+
+    /// Removes a pin. What it alone held is garbage from then on.
+    ///
+    /// # Errors
+    /// [`StoreError::Pin`] when there is no such pin, or it is recursive and `recursive` is not set.
+    pub fn unpin(&self, cid: &Cid, recursive: bool) -> Result<(), StoreError> {
+        let _pinning = lock(&self.pinning);
+        let Some(pin) = self.pin_row(cid)? else {
+            return Err(StoreError::Pin("not pinned or pinned indirectly".into()));
+        };
+        if pin.mode == Mode::Recursive && !recursive {
+            return Err(StoreError::Pin(format!("{cid} is pinned recursively")));
+        }
+        let mut batch = Batch::default();
+        batch.delete(Family::Pins, keys::pin(cid));
+        batch.delete(Family::Pins, keys::pin_name(&pin.name, cid));
+        self.backend.write(batch, Durability::Synced)?;
+        match self.release(cid) {
+            // The pin is gone, as asked. What cannot be read now is let go by a later GC.
+            Err(StoreError::Corrupt { .. } | StoreError::Missing(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The pin of exactly this CID.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn pin_row(&self, cid: &Cid) -> Result<Option<Pin>, StoreError> {
+        let key = keys::pin(cid);
+        let value = self.backend.get(Family::Pins, &key)?;
+        value.map(|value| Pin::decode(&key, &value)).transpose()
+    }
+
+    /// Visits every pin, in the order of multihashes, until `visit` says `false`.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn each_pin(&self, visit: &mut dyn FnMut(Pin) -> bool) -> Result<(), StoreError> {
+        for row in self.rows(Family::Pins, keys::pin_table()) {
+            let (key, value) = row?;
+            if !visit(Pin::decode(&key, &value)?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a block is kept, or `None`. Climbs edges, so it costs the way up to a pin, not the
+    /// number of pins.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn pin_state(&self, cid: &Cid) -> Result<Option<PinState>, StoreError> {
+        if let Some(pin) = self.pin_row(cid)? {
+            return Ok(Some(PinState::Pinned(pin)));
+        }
+        Ok(self.root_above(cid.hash())?.map(PinState::Indirect))
+    }
+
+    /// A recursive pin above a block.
+    fn root_above(&self, hash: &Multihash) -> Result<Option<Cid>, StoreError> {
+        let mut seen: HashSet<Multihash> = HashSet::from([*hash]);
+        let mut climbing = vec![*hash];
+        while let Some(below) = climbing.pop() {
+            for parent in self.parents(&below, usize::MAX)? {
+                if !seen.insert(parent) {
+                    continue;
+                }
+                let pins = self.backend.page(Family::Pins, &keys::pin_prefix(&parent), None, 8)?;
+                for (key, value) in pins {
+                    let pin = Pin::decode(&key, &value)?;
+                    if pin.mode == Mode::Recursive {
+                        return Ok(Some(pin.cid));
+                    }
+                }
+                climbing.push(parent);
+            }
+        }
+        Ok(None)
+    }
+}

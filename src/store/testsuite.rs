@@ -1,0 +1,190 @@
+//! What every backend must do, run over each of them, and the store's own behaviour over one.
+
+use bytes::Bytes;
+
+use super::backend::{Backend, Batch, Durability, Family};
+use super::pins::{Mode, Pin, PinState};
+use super::{Put, Store, StoreError};
+use crate::ipld::block::{Block, Prefix};
+use crate::ipld::cid::{Cid, codec};
+use crate::ipld::codec::dag_pb::{Link, Node};
+
+/// Runs the suite; `open` gives a new backend for each name, or the same one again.
+pub fn run<B: Backend>(open: impl Fn(&str) -> B) {
+    rows_come_back(&open("rows"));
+    pages_follow_one_another(&open("pages"));
+    batches_apply_in_order(&open("order"));
+    a_store_keeps_what_pins_hold(open("pins"));
+    a_shared_subtree_outlives_one_of_its_pins(open("shared"));
+    large_operations_are_whole(open("large"));
+    another_layout_is_refused(open("layout"));
+}
+
+fn put(batch: &mut Batch, key: &str, value: &str) {
+    batch.put(Family::Meta, Bytes::from(key.to_owned()), Bytes::from(value.to_owned()));
+}
+
+fn rows_come_back(backend: &impl Backend) {
+    let mut batch = Batch::default();
+    put(&mut batch, "a", "1");
+    put(&mut batch, "b", "");
+    backend.write(batch, Durability::Synced).unwrap();
+    assert_eq!(backend.get(Family::Meta, b"a").unwrap().unwrap(), "1");
+    assert_eq!(backend.get(Family::Meta, b"b").unwrap().unwrap(), "");
+    assert_eq!(backend.get(Family::Meta, b"c").unwrap(), None);
+    assert_eq!(backend.get(Family::Index, b"a").unwrap(), None, "families are apart");
+    let mut batch = Batch::default();
+    batch.delete(Family::Meta, Bytes::from_static(b"a"));
+    backend.write(batch, Durability::Logged).unwrap();
+    assert_eq!(backend.get(Family::Meta, b"a").unwrap(), None);
+    let mut batch = Batch::default();
+    batch.put(Family::Payload, Bytes::from_static(b"k"), vec![7u8; 100_000].into());
+    backend.write(batch, Durability::Unlogged).unwrap();
+    backend.flush(Family::Payload).unwrap();
+    backend.compact(Family::Payload).unwrap();
+    assert_eq!(backend.get(Family::Payload, b"k").unwrap().unwrap(), vec![7u8; 100_000]);
+}
+
+fn pages_follow_one_another(backend: &impl Backend) {
+    let mut batch = Batch::default();
+    for n in 0..25 {
+        put(&mut batch, &format!("p{n:02}"), "");
+    }
+    put(&mut batch, "o", "");
+    put(&mut batch, "q", "");
+    backend.write(batch, Durability::Synced).unwrap();
+    let (mut seen, mut after) = (Vec::new(), None::<Bytes>);
+    loop {
+        let page = backend.page(Family::Meta, b"p", after.as_deref(), 10).unwrap();
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        seen.extend(page.into_iter().map(|(key, _)| key));
+    }
+    let wanted: Vec<Bytes> = (0..25).map(|n| format!("p{n:02}").into()).collect();
+    assert_eq!(seen, wanted);
+}
+
+fn batches_apply_in_order(backend: &impl Backend) {
+    let mut batch = Batch::default();
+    put(&mut batch, "k", "old");
+    batch.delete(Family::Meta, Bytes::from_static(b"k"));
+    put(&mut batch, "k", "new");
+    backend.write(batch, Durability::Synced).unwrap();
+    assert_eq!(backend.get(Family::Meta, b"k").unwrap().unwrap(), "new");
+}
+
+fn raw(text: &str) -> Block {
+    Block::hashed(Prefix::v1(codec::RAW), Bytes::from(text.to_owned())).unwrap()
+}
+
+fn parent(children: &[&Block]) -> Block {
+    let link = |b: &&Block| Link { cid: *b.cid(), name: Some(Bytes::new()), tsize: None };
+    let node = Node { links: children.iter().map(link).collect(), data: None };
+    Block::hashed(Prefix::v1(codec::DAG_PB), node.encode().into()).unwrap()
+}
+
+fn add(store: &Store, blocks: &[&Block], pin: Option<&Block>) {
+    let core = store.core();
+    let mut writer = core.writer();
+    for block in blocks {
+        writer.put(block).unwrap();
+    }
+    let pin = pin.map(|b| Pin::new(*b.cid(), Mode::Recursive, "").unwrap());
+    writer.commit(pin.as_slice()).unwrap();
+}
+
+fn collect(store: &Store) -> usize {
+    let core = store.core();
+    core.release_orphans().unwrap();
+    let (mut freed, mut after) = (0, None);
+    loop {
+        let step = core.plan_garbage(after.as_ref()).unwrap();
+        core.free(&step.garbage).unwrap();
+        freed += step.garbage.len();
+        match step.next {
+            Some(next) => after = Some(next),
+            None => return freed,
+        }
+    }
+}
+
+fn here(store: &Store, block: &Block) -> bool {
+    store.core().get(block.cid()).unwrap().is_some_and(|found| found.data() == block.data())
+}
+
+fn a_store_keeps_what_pins_hold(backend: impl Backend) {
+    let store = Store::over(Box::new(backend)).unwrap();
+    let (leaf, loose) = (raw("leaf"), raw("loose"));
+    let middle = parent(&[&leaf]);
+    let root = parent(&[&middle, &leaf]);
+    add(&store, &[&leaf, &middle, &root], Some(&root));
+    add(&store, &[&loose], None);
+    let core = store.core();
+    assert!(matches!(core.pin_state(leaf.cid()).unwrap(), Some(PinState::Indirect(c)) if c == *root.cid()));
+    assert!(core.remove(leaf.cid()).is_err(), "a held block cannot be removed");
+    assert_eq!(collect(&store), 1, "only the loose block is garbage");
+    assert!(here(&store, &leaf) && here(&store, &root) && !here(&store, &loose));
+    let lacking = parent(&[&loose]);
+    add(&store, &[&lacking], None);
+    let pin = Pin::new(*lacking.cid(), Mode::Recursive, "").unwrap();
+    assert!(matches!(core.pin(&pin), Err(StoreError::Missing(c)) if *c == *loose.cid()));
+    assert!(core.unpin(leaf.cid(), true).is_err(), "an indirect pin cannot be removed");
+    core.unpin(root.cid(), true).unwrap();
+    assert_eq!(collect(&store), 4);
+    assert_eq!(core.totals().unwrap(), (0, 0));
+}
+
+fn a_shared_subtree_outlives_one_of_its_pins(backend: impl Backend) {
+    let store = Store::over(Box::new(backend)).unwrap();
+    let leaf = raw("leaf");
+    let shared = parent(&[&leaf]);
+    let (one, two) = (parent(&[&shared]), parent(&[&shared, &shared]));
+    add(&store, &[&leaf, &shared, &one], Some(&one));
+    add(&store, &[&leaf, &shared, &two], Some(&two));
+    store.core().unpin(one.cid(), true).unwrap();
+    assert_eq!(collect(&store), 1);
+    assert!(here(&store, &leaf) && here(&store, &shared) && here(&store, &two));
+    store.core().unpin(two.cid(), true).unwrap();
+    assert_eq!(collect(&store), 3);
+}
+
+fn large_operations_are_whole(backend: impl Backend) {
+    let store = Store::over(Box::new(backend)).unwrap();
+    let core = store.core();
+    let mut writer = core.writer();
+    let mut leaves = Vec::new();
+    for n in 0u64..40 {
+        let bytes = n.to_be_bytes().repeat(32 << 10);
+        let block = Block::hashed(Prefix::v1(codec::RAW), bytes.into()).unwrap();
+        assert_eq!(writer.put(&block).unwrap(), Put::New);
+        assert_eq!(writer.put(&block).unwrap(), Put::Known);
+        leaves.push(block);
+    }
+    assert!(!here(&store, &leaves[0]), "nothing exists before the commit");
+    let root = parent(&leaves.iter().collect::<Vec<_>>());
+    writer.put(&root).unwrap();
+    let pin = Pin::new(*root.cid(), Mode::Recursive, "big").unwrap();
+    writer.commit(&[pin]).unwrap();
+    assert!(leaves.iter().all(|leaf| here(&store, leaf)));
+    assert_eq!(collect(&store), 0);
+    let mut pins: Vec<(Cid, String)> = Vec::new();
+    core.each_pin(&mut |pin| {
+        pins.push((pin.cid, pin.name));
+        true
+    })
+    .unwrap();
+    assert_eq!(pins, [(*root.cid(), "big".to_owned())]);
+}
+
+fn another_layout_is_refused(backend: impl Backend) {
+    let mut batch = Batch::default();
+    put(&mut batch, "layout", "999");
+    backend.write(batch, Durability::Synced).unwrap();
+    let error = Store::over(Box::new(backend)).err().unwrap().to_string();
+    assert!(error.contains("999"), "{error}");
+}
+
+#[test]
+fn memory_passes_the_whole_suite() {
+    run(|_| super::memory::Memory::default());
+}

@@ -1,0 +1,58 @@
+//! The only place that starts tasks and threads: names, joining, panics passed on.
+//!
+//! A panic in a task is a bug, never an answer: it is raised again in whoever waits.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+
+/// Items in flight between a worker and its reader: a bound for every event stream.
+pub const EVENTS_IN_FLIGHT: usize = 64;
+
+/// Runs blocking work (the store, files, hashing) off the async threads and waits for it.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    join(tokio::task::spawn_blocking(work)).await
+}
+
+/// Starts blocking work whose results arrive by a channel; nobody waits for its end.
+pub fn detach_blocking(work: impl FnOnce() + Send + 'static) {
+    drop(tokio::task::spawn_blocking(work));
+}
+
+/// Starts an async task whose results arrive by a channel; it ends when the channel closes.
+pub fn detach(work: impl Future<Output = ()> + Send + 'static) {
+    drop(tokio::spawn(work));
+}
+
+/// Starts an async task that can be waited for.
+pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(work)
+}
+
+/// Waits for a task and passes its panic on.
+pub async fn join<T>(handle: JoinHandle<T>) -> T {
+    match handle.await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Tasks are not aborted here; only a runtime that is going down cancels them.
+            Err(_) => std::process::abort(),
+        },
+    }
+}
+
+/// Threads for work that is bound by the processor: one a core.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Starts a named thread for work that never waits for tasks.
+///
+/// # Errors
+/// When the system refuses a thread.
+pub fn thread(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work)
+}

@@ -1,0 +1,121 @@
+//! Chunks of one size, read straight into the place where the block will lie.
+
+use std::io::{self, Read};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::unixfs::node::leaf_frame;
+
+/// A leaf's bytes, framed as a block, and how much of them is content.
+#[derive(Debug)]
+pub struct Framed {
+    /// The whole block.
+    pub block: Bytes,
+    /// Content bytes in it.
+    pub content: usize,
+}
+
+/// Cuts a reader into blocks of at most `size` content bytes.
+pub struct Fixed<R> {
+    reader: R,
+    size: usize,
+    raw: bool,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    done: bool,
+    first: bool,
+}
+
+impl<R: Read> Fixed<R> {
+    /// Cuts into raw leaves, or into dag-pb leaves when `raw` is false.
+    pub fn new(reader: R, size: usize, raw: bool) -> Self {
+        let (head, tail) = if raw { Default::default() } else { leaf_frame(size) };
+        Self { reader, size, raw, head, tail, done: false, first: true }
+    }
+
+    /// The next block, or `None` after the last. An empty reader gives one empty block.
+    ///
+    /// # Errors
+    /// The reader's. Memory: one chunk a call.
+    pub fn next_block(&mut self) -> io::Result<Option<Framed>> {
+        if self.done {
+            return Ok(None);
+        }
+        let frame = self.head.len() + self.tail.len();
+        let mut buffer = BytesMut::with_capacity(self.size + frame);
+        buffer.extend_from_slice(&self.head);
+        let content = self.fill(&mut buffer)?;
+        self.done = content < self.size;
+        if content == 0 && !self.first {
+            return Ok(None);
+        }
+        self.first = false;
+        let block = match content == self.size {
+            true => {
+                buffer.extend_from_slice(&self.tail);
+                buffer.freeze()
+            }
+            false => self.reframe(&buffer, content),
+        };
+        Ok(Some(Framed { block, content }))
+    }
+
+    /// Reads until the chunk is full or the reader ends.
+    fn fill(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let start = buffer.len();
+        buffer.resize(start + self.size, 0);
+        let mut filled = 0;
+        while filled < self.size {
+            match self.reader.read(&mut buffer[start + filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        buffer.truncate(start + filled);
+        Ok(filled)
+    }
+
+    /// The last, shorter chunk wants a shorter frame: the only bytes of a file copied here.
+    fn reframe(&self, buffer: &BytesMut, content: usize) -> Bytes {
+        let body = &buffer[self.head.len()..];
+        if self.raw {
+            return Bytes::copy_from_slice(body);
+        }
+        let (head, tail) = leaf_frame(content);
+        [&head, body, &tail].concat().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives at most 3 bytes a call, as pipes do.
+    struct Trickling<'a>(&'a [u8]);
+
+    impl Read for Trickling<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let n = buf.len().min(3).min(self.0.len());
+            buf[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    #[test]
+    fn short_reads_do_not_cut_chunks() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for (len, sizes) in [(0, vec![0]), (99, vec![99]), (100, vec![100]), (201, vec![100, 100, 1])] {
+            let mut chunks = Fixed::new(Trickling(&bytes[..len]), 100, true);
+            let mut seen = Vec::new();
+            let mut joined = Vec::new();
+            while let Some(chunk) = chunks.next_block().unwrap() {
+                seen.push(chunk.content);
+                joined.extend_from_slice(&chunk.block);
+            }
+            assert_eq!((seen, joined.as_slice()), (sizes, &bytes[..len]));
+        }
+    }
+}

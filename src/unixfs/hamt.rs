@@ -1,0 +1,227 @@
+//! HAMT folders: entries spread over a trie by the hash of their names.
+//!
+//! Owns the hash, the slots and the writing of a whole trie. Lookup and listing walk blocks, so
+//! they live in `dag/`, but the step from a node to the link that holds a name is here.
+//!
+//! Source: ipfs/specs src/unixfs.md, corrected by the network: hash bits are taken from the first
+//! byte on, most significant first; the bitfield is a big-endian number without leading zeros.
+
+use bytes::Bytes;
+
+use super::balanced::{Emit, seal};
+use super::directory::Entry;
+use super::{Child, UnixfsError, node};
+use crate::ipld::block::Prefix;
+use crate::ipld::codec::dag_pb::{Link, Node};
+
+/// Slots of a new shard.
+pub const FANOUT_DEFAULT: u64 = 256;
+/// Bits of a name's hash.
+const HASH_BITS: u32 = 64;
+
+/// A position in the trie: the hash of a name and how much of it is used up.
+#[derive(Clone, Copy, Debug)]
+pub struct Descent {
+    hash: u64,
+    used: u32,
+}
+
+/// What a shard holds for a name.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Slot<'a> {
+    /// The entry itself.
+    Entry(&'a Link),
+    /// A shard further down.
+    Shard(&'a Link),
+    /// No such name.
+    Empty,
+}
+
+impl Descent {
+    /// Begins at the root with a name.
+    pub fn new(name: &[u8]) -> Self {
+        Self { hash: hash(name), used: 0 }
+    }
+
+    /// The slot at this level of a trie of `fanout` slots a shard; moves one level down.
+    fn slot(&mut self, fanout: u64) -> Result<u64, UnixfsError> {
+        let bits = fanout.trailing_zeros();
+        if self.used + bits > HASH_BITS {
+            return Err(UnixfsError::TooDeep);
+        }
+        let slot = (self.hash << self.used) >> (HASH_BITS - bits);
+        self.used += bits;
+        Ok(slot)
+    }
+
+    /// Looks for `name` in one shard whose fanout was checked when it was read.
+    ///
+    /// # Errors
+    /// [`UnixfsError::TooDeep`] when the hash is used up: a trie made to go on for ever.
+    pub fn step<'a>(
+        &mut self,
+        shard: &'a Node,
+        fanout: u64,
+        name: &[u8],
+    ) -> Result<Slot<'a>, UnixfsError> {
+        let prefix = slot_prefix(self.slot(fanout)?, fanout);
+        let width = prefix.len();
+        for link in &shard.links {
+            let label = link.name_bytes();
+            match label.strip_prefix(prefix.as_bytes()) {
+                Some(b"") => return Ok(Slot::Shard(link)),
+                Some(rest) if rest == name => return Ok(Slot::Entry(link)),
+                Some(_) if label.len() > width => return Ok(Slot::Empty),
+                _ => {}
+            }
+        }
+        Ok(Slot::Empty)
+    }
+}
+
+/// The entry's name behind the slot prefix, or `None` when the link leads to another shard.
+///
+/// # Errors
+/// [`UnixfsError::Malformed`] for a label shorter than its prefix.
+pub fn entry_name(label: &Bytes, fanout: u64) -> Result<Option<Bytes>, UnixfsError> {
+    let width = prefix_width(fanout);
+    match label.len() {
+        n if n < width => Err(UnixfsError::Malformed("a HAMT label is shorter than its prefix")),
+        n if n == width => Ok(None),
+        _ => Ok(Some(label.slice(width..))),
+    }
+}
+
+/// Writes the trie of `entries` and gives its root, children first.
+///
+/// # Errors
+/// [`UnixfsError::TooDeep`] for names that collide on every bit, `emit`'s otherwise.
+pub fn build<E: From<UnixfsError>>(
+    entries: &[(Bytes, Entry)],
+    fanout: u64,
+    prefix: Prefix,
+    emit: Emit<E>,
+) -> Result<Child, E> {
+    let hashed: Vec<Placed> = entries
+        .iter()
+        .map(|(name, entry)| Placed { name, entry, at: Descent::new(name) })
+        .collect();
+    shard(hashed, fanout, prefix, emit)
+}
+
+struct Placed<'a> {
+    name: &'a Bytes,
+    entry: &'a Entry,
+    at: Descent,
+}
+
+/// One shard and all below it. Recursion is bounded by the hash: at most 64 / 3 levels.
+fn shard<E: From<UnixfsError>>(
+    entries: Vec<Placed<'_>>,
+    fanout: u64,
+    prefix: Prefix,
+    emit: Emit<E>,
+) -> Result<Child, E> {
+    let mut slots: Vec<Vec<Placed>> = Vec::new();
+    slots.resize_with(fanout as usize, Vec::new);
+    for mut placed in entries {
+        let slot = placed.at.slot(fanout)?;
+        slots[slot as usize].push(placed);
+    }
+    let mut links = Vec::new();
+    let mut bitfield = vec![0u8; fanout as usize / 8];
+    let mut below = 0u64;
+    for (slot, mut held) in slots.into_iter().enumerate() {
+        let label = slot_prefix(slot as u64, fanout);
+        let link = match held.len() {
+            0 => continue,
+            1 => {
+                let Some(one) = held.pop() else { continue };
+                let name = [label.as_bytes(), one.name].concat();
+                Link { cid: one.entry.cid, name: Some(name.into()), tsize: Some(one.entry.tsize) }
+            }
+            _ => {
+                let child = shard(held, fanout, prefix, emit)?;
+                Link { cid: child.cid, name: Some(label.into()), tsize: Some(child.tsize) }
+            }
+        };
+        let byte = bitfield.len() - 1 - slot / 8;
+        bitfield[byte] |= 1 << (slot % 8);
+        below = below.saturating_add(link.tsize.unwrap_or(0));
+        links.push(link);
+    }
+    let pb = Node { links, data: Some(node::shard_payload(&bitfield, fanout)) };
+    let (block, own) = seal(&pb, prefix)?;
+    let cid = *block.cid();
+    emit(block)?;
+    Ok(Child { cid, tsize: own.saturating_add(below), size: 0 })
+}
+
+/// Upper-case hex digits in front of every label.
+fn prefix_width(fanout: u64) -> usize {
+    format!("{:X}", fanout.saturating_sub(1)).len()
+}
+
+fn slot_prefix(slot: u64, fanout: u64) -> String {
+    format!("{slot:0width$X}", width = prefix_width(fanout))
+}
+
+/// The first half of murmur3-x64-128 of a name, seed 0: the HAMT's hash (multihash 0x22).
+pub fn hash(name: &[u8]) -> u64 {
+    const C1: u64 = 0x87c3_7b91_1142_53d5;
+    const C2: u64 = 0x4cf5_ad43_2745_937f;
+    let (mut h1, mut h2) = (0u64, 0u64);
+    let mix1 = |k: u64| k.wrapping_mul(C1).rotate_left(31).wrapping_mul(C2);
+    let mix2 = |k: u64| k.wrapping_mul(C2).rotate_left(33).wrapping_mul(C1);
+    let mut blocks = name.chunks_exact(16);
+    for block in &mut blocks {
+        let (k1, k2) = (le_word(&block[..8]), le_word(&block[8..]));
+        h1 = (h1 ^ mix1(k1)).rotate_left(27).wrapping_add(h2);
+        h1 = h1.wrapping_mul(5).wrapping_add(0x52dc_e729);
+        h2 = (h2 ^ mix2(k2)).rotate_left(31).wrapping_add(h1);
+        h2 = h2.wrapping_mul(5).wrapping_add(0x3849_5ab5);
+    }
+    let tail = blocks.remainder();
+    h2 ^= mix2(le_word(tail.get(8..).unwrap_or_default()));
+    h1 ^= mix1(le_word(&tail[..tail.len().min(8)]));
+    h1 ^= name.len() as u64;
+    h2 ^= name.len() as u64;
+    h1 = h1.wrapping_add(h2);
+    h2 = h2.wrapping_add(h1);
+    avalanche(h1).wrapping_add(avalanche(h2))
+}
+
+/// Up to 8 bytes as a little-endian number.
+fn le_word(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |word, b| word << 8 | u64::from(*b))
+}
+
+fn avalanche(mut k: u64) -> u64 {
+    k = (k ^ (k >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    k = (k ^ (k >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    k ^ (k >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn murmur3_of_known_texts() {
+        // First words of murmur3-x64-128 with seed 0, from the reference implementation.
+        assert_eq!(hash(b""), 0);
+        assert_eq!(hash(b"hello"), 0xcbd8_a7b3_41bd_9b02);
+        assert_eq!(hash(b"The quick brown fox jumps over the lazy dog"), 0xe34b_bc7b_bc07_1b6c);
+    }
+
+    #[test]
+    fn a_hash_is_used_from_its_most_significant_bits() {
+        let mut at = Descent { hash: 0xab_cd_00_00_00_00_00_01, used: 0 };
+        assert_eq!((at.slot(256).unwrap(), at.slot(256).unwrap()), (0xab, 0xcd));
+        for _ in 0..5 {
+            at.slot(256).unwrap();
+        }
+        assert_eq!(at.slot(256).unwrap(), 1);
+        assert_eq!(at.slot(256), Err(UnixfsError::TooDeep));
+    }
+}

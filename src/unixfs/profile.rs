@@ -1,0 +1,98 @@
+//! What decides a CID besides the bytes: the importer's settings, and the named sets of them.
+//!
+//! Source: IPIP-499; Kubo's defaults are `unixfs-v0-2015`.
+
+use super::UnixfsError;
+use super::chunk::Chunker;
+use super::directory::{self, Estimate};
+use super::hamt::FANOUT_DEFAULT;
+use super::node::FANOUT_MAX;
+use crate::ipld::block::Prefix;
+use crate::ipld::cid::{Version, codec, hash};
+
+/// Most links a file node may have: keeps nodes below the block limit.
+pub const FILE_LINKS_MAX: usize = 8192;
+
+/// Everything that decides the CID of given bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// CID version of nodes above the leaves.
+    pub version: Version,
+    /// Hash function of every block.
+    pub hash: u64,
+    /// Whether leaves are raw blocks rather than dag-pb.
+    pub raw_leaves: bool,
+    /// Where files are cut.
+    pub chunker: Chunker,
+    /// Most links of a file node.
+    pub file_links: usize,
+    /// Slots of a HAMT shard.
+    pub hamt_fanout: u64,
+    /// Bytes above which a folder becomes a HAMT.
+    pub hamt_threshold: u64,
+    /// How those bytes are counted.
+    pub hamt_estimate: Estimate,
+}
+
+impl Profile {
+    /// Kubo's defaults, named `unixfs-v0-2015` by IPIP-499.
+    pub const V0_2015: Self = Self {
+        version: Version::V0,
+        hash: hash::SHA2_256,
+        raw_leaves: false,
+        chunker: Chunker::Size(262_144),
+        file_links: 174,
+        hamt_fanout: FANOUT_DEFAULT,
+        hamt_threshold: 262_144,
+        hamt_estimate: Estimate::Links,
+    };
+
+    /// `unixfs-v1-2025` of IPIP-499.
+    pub const V1_2025: Self = Self {
+        version: Version::V1,
+        raw_leaves: true,
+        chunker: Chunker::Size(1 << 20),
+        file_links: 1024,
+        hamt_estimate: Estimate::Block,
+        ..Self::V0_2015
+    };
+
+    /// Refuses settings that would make blocks nobody can read.
+    ///
+    /// # Errors
+    /// [`UnixfsError::Setting`] names the setting and its bounds.
+    pub fn checked(self) -> Result<Self, UnixfsError> {
+        let refuse = |text: String| Err(UnixfsError::Setting(text));
+        if !(2..=FILE_LINKS_MAX).contains(&self.file_links) {
+            return refuse(format!("max-file-links: from 2 to {FILE_LINKS_MAX}"));
+        }
+        if !self.hamt_fanout.is_power_of_two() || !(8..=FANOUT_MAX).contains(&self.hamt_fanout) {
+            return refuse("max-hamt-fanout: a power of two from 8 to 1024".into());
+        }
+        if self.version == Version::V0 && self.hash != hash::SHA2_256 {
+            return refuse("CIDv0 only supports sha2-256".into());
+        }
+        Ok(self)
+    }
+
+    /// CIDs of nodes that carry links.
+    pub fn node_prefix(&self) -> Prefix {
+        Prefix { version: self.version, codec: codec::DAG_PB, hash: self.hash }
+    }
+
+    /// CIDs of leaves.
+    pub fn leaf_prefix(&self) -> Prefix {
+        let codec = if self.raw_leaves { codec::RAW } else { codec::DAG_PB };
+        self.node_prefix().with_codec(codec)
+    }
+
+    /// Settings of folders under this profile.
+    pub fn directories(&self) -> directory::Settings {
+        directory::Settings {
+            prefix: self.node_prefix(),
+            threshold: self.hamt_threshold,
+            estimate: self.hamt_estimate,
+            fanout: self.hamt_fanout,
+        }
+    }
+}
