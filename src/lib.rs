@@ -1,9 +1,27 @@
 //! henge: a content-addressed storage node that speaks IPFS.
+//!
+//! One [`node::Node`], a store of verified blocks with what keeps them alive, behind thin mouths.
+//! The map of this tree, from the bottom up; imports only ever point down it:
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`ipld`], [`unixfs`], [`proto`] | vocabulary: CIDs, blocks, paths, codecs, files and folders |
+//! | [`task`], [`store`] | mechanisms: threads and tasks; blocks, pins and edges on the disk |
+//! | [`dag`] | services: resolve, read, list, walk and import DAGs |
+//! | [`node`] | the core: every behaviour is a method of `Node` |
+//! | [`rpc`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod config;
+pub mod daemon;
 pub mod dag;
 pub mod ipld;
+pub mod node;
 pub mod proto;
+pub mod rpc;
 pub mod store;
 pub mod task;
 pub mod unixfs;
+
+pub use node::{Error, Node};

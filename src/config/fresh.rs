@@ -165,6 +165,58 @@ pub fn flatfs_spec() -> Value {
     })
 }
 
+/// The same with metrics.
+pub fn flatfs_measure_spec() -> Value {
+    json!({
+        "mounts": [
+            {
+                "child": {
+                    "path": "blocks", "shardFunc": "/repo/flatfs/shard/v1/next-to-last/2",
+    "sync": false, "type": "flatfs",
+                },
+                "mountpoint": "/blocks", "prefix": "flatfs.datastore", "type": "measure",
+            },
+            {
+                "child": {"compression": "none", "path": "datastore", "type": "levelds"},
+                "mountpoint": "/", "prefix": "leveldb.datastore", "type": "measure",
+            },
+        ],
+        "type": "mount",
+    })
+}
+
+/// Kubo's description of a pebble store, but for `formatMajorVersion`, whose value is that of the
+/// pebble it was built with.
+pub fn pebble_spec() -> Value {
+    json!({"path": "pebbleds", "prefix": "pebble.datastore", "type": "pebbleds"})
+}
+
+/// The same with metrics.
+pub fn pebble_measure_spec() -> Value {
+    json!({
+        "child": {"path": "pebbleds", "type": "pebbleds"},
+        "prefix": "pebble.datastore",
+        "type": "measure",
+    })
+}
+
+/// Kubo's description of a badger store.
+pub fn badger_spec() -> Value {
+    json!({
+        "path": "badgerds", "prefix": "badger.datastore", "syncWrites": false, "truncate": true,
+        "type": "badgerds",
+    })
+}
+
+/// The same with metrics.
+pub fn badger_measure_spec() -> Value {
+    json!({
+        "child": {"path": "badgerds", "syncWrites": false, "truncate": true, "type": "badgerds"},
+        "prefix": "badger.datastore",
+        "type": "measure",
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::file::Config;

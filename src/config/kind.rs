@@ -43,32 +43,33 @@ impl Kind {
     /// Whether a value is of this kind. Err is what would have been. Not asked about null, which
     /// means unset everywhere.
     pub fn check(self, value: &Value) -> Result<(), String> {
-        use Kind::*;
         let (fits, expected) = match self {
-            Free => (true, ""),
-            Text => (value.is_string(), "a string"),
-            Bool => (value.is_boolean(), "a boolean"),
-            Flag => (value.is_boolean(), "true, false or null"),
-            Int => (value.is_i64(), "a whole number"),
-            Priority => {
+            Kind::Free => (true, ""),
+            Kind::Text => (value.is_string(), "a string"),
+            Kind::Bool => (value.is_boolean(), "a boolean"),
+            Kind::Flag => (value.is_boolean(), "true, false or null"),
+            Kind::Int => (value.is_i64(), "a whole number"),
+            Kind::Priority => {
                 let fits =
                     value.as_i64().is_some_and(|number| number > 0) || *value == Value::Bool(false);
                 (fits, "a positive whole number, false or null")
             }
-            Strings => (value.is_string() || is_text_list(value), "a string or a list of strings"),
-            List => (is_text_list(value), "a list of strings"),
-            Objects => (
+            Kind::Strings => {
+                (value.is_string() || is_text_list(value), "a string or a list of strings")
+            }
+            Kind::List => (is_text_list(value), "a list of strings"),
+            Kind::Objects => (
                 value.as_array().is_some_and(|items| items.iter().all(Value::is_object)),
                 "a list of objects",
             ),
-            AutoNatMode => {
+            Kind::AutoNatMode => {
                 let fits =
                     matches!(value.as_str(), Some("" | "enabled" | "disabled" | "legacy-v1"));
                 (fits, "\"enabled\", \"disabled\" or \"legacy-v1\"")
             }
-            Size => return check_size(value),
-            Span => return check_span(value),
-            Gone(advice) => {
+            Kind::Size => return check_size(value),
+            Kind::Span => return check_span(value),
+            Kind::Gone(advice) => {
                 let empty =
                     value.as_object().is_some_and(Map::is_empty) || *value == Value::Bool(false);
                 return if empty {

@@ -20,7 +20,7 @@ pub mod file;
 pub mod fresh;
 pub mod identity;
 pub mod keys;
-mod kind;
+pub mod kind;
 pub mod profile;
 pub mod repo;
 pub mod settings;

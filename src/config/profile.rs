@@ -162,13 +162,13 @@ pub const PROFILES: &[Profile] = &[
         name: "badgerds",
         init_only: true,
         about: "Names a badger datastore in the config; henge's own store is used.",
-        edits: &[SetTo("Datastore.Spec", badger_spec)],
+        edits: &[SetTo("Datastore.Spec", fresh::badger_spec)],
     },
     Profile {
         name: "badgerds-measure",
         init_only: true,
         about: "As badgerds, with metrics.",
-        edits: &[SetTo("Datastore.Spec", badger_measure_spec)],
+        edits: &[SetTo("Datastore.Spec", fresh::badger_measure_spec)],
     },
     Profile {
         name: "default-datastore",
@@ -205,7 +205,7 @@ pub const PROFILES: &[Profile] = &[
         name: "flatfs-measure",
         init_only: true,
         about: "As flatfs, with metrics.",
-        edits: &[SetTo("Datastore.Spec", flatfs_measure_spec)],
+        edits: &[SetTo("Datastore.Spec", fresh::flatfs_measure_spec)],
     },
     Profile {
         name: "legacy-cid-v0",
@@ -242,13 +242,13 @@ pub const PROFILES: &[Profile] = &[
         name: "pebbleds",
         init_only: true,
         about: "Names a pebble datastore in the config; henge's own store is used.",
-        edits: &[SetTo("Datastore.Spec", pebble_spec)],
+        edits: &[SetTo("Datastore.Spec", fresh::pebble_spec)],
     },
     Profile {
         name: "pebbleds-measure",
         init_only: true,
         about: "As pebbleds, with metrics.",
-        edits: &[SetTo("Datastore.Spec", pebble_measure_spec)],
+        edits: &[SetTo("Datastore.Spec", fresh::pebble_measure_spec)],
     },
     Profile {
         name: "randomports",
@@ -306,10 +306,18 @@ pub const PROFILES: &[Profile] = &[
 pub fn apply(config: &mut Config, name: &str) -> Result<Vec<Change>, ProfileError> {
     let profile = PROFILES.iter().find(|profile| profile.name == name);
     let profile = profile.ok_or_else(|| ProfileError::Unknown(name.to_owned()))?;
+    apply_all(config, profile.name, profile.edits)
+}
+
+fn apply_all(
+    config: &mut Config,
+    profile: &'static str,
+    edits: &[Edit],
+) -> Result<Vec<Change>, ProfileError> {
     let mut edited = config.clone();
     let mut changes = Vec::new();
-    for edit in profile.edits {
-        changes.extend(apply_edit(&mut edited, profile.name, *edit)?);
+    for edit in edits {
+        changes.extend(apply_edit(&mut edited, profile, *edit)?);
     }
     *config = edited;
     Ok(changes)
@@ -373,55 +381,6 @@ fn swarm_addresses() -> Value {
     fresh::addresses().get("Swarm").cloned().unwrap_or_default()
 }
 
-fn flatfs_measure_spec() -> Value {
-    json!({
-        "mounts": [
-            {
-                "child": {
-                    "path": "blocks", "shardFunc": "/repo/flatfs/shard/v1/next-to-last/2",
-    "sync": false, "type": "flatfs",
-                },
-                "mountpoint": "/blocks", "prefix": "flatfs.datastore", "type": "measure",
-            },
-            {
-                "child": {"compression": "none", "path": "datastore", "type": "levelds"},
-                "mountpoint": "/", "prefix": "leveldb.datastore", "type": "measure",
-            },
-        ],
-        "type": "mount",
-    })
-}
-
-// Kubo's pebble descriptions also carry `formatMajorVersion`, whose value is that of the pebble it
-// was built with.
-
-fn pebble_spec() -> Value {
-    json!({"path": "pebbleds", "prefix": "pebble.datastore", "type": "pebbleds"})
-}
-
-fn pebble_measure_spec() -> Value {
-    json!({
-        "child": {"path": "pebbleds", "type": "pebbleds"},
-        "prefix": "pebble.datastore",
-        "type": "measure",
-    })
-}
-
-fn badger_spec() -> Value {
-    json!({
-        "path": "badgerds", "prefix": "badger.datastore", "syncWrites": false, "truncate": true,
-        "type": "badgerds",
-    })
-}
-
-fn badger_measure_spec() -> Value {
-    json!({
-        "child": {"path": "badgerds", "syncWrites": false, "truncate": true, "type": "badgerds"},
-        "prefix": "badger.datastore",
-        "type": "measure",
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,7 +394,8 @@ mod tests {
     fn every_profile_of_kubo_applies_to_a_fresh_and_to_an_empty_config() {
         let names = "server local-discovery test default-networking default-datastore flatfs \
                      flatfs-measure pebbleds pebbleds-measure badgerds badgerds-measure lowpower \
-                     announce-off announce-on randomports autoconf-on autoconf-off unixfs-v0-2015 legacy-cid-v0 unixfs-v1-2025";
+                     announce-off announce-on randomports autoconf-on \
+                     autoconf-off unixfs-v0-2015 legacy-cid-v0 unixfs-v1-2025";
         assert_eq!(names.split_whitespace().count(), PROFILES.len());
         for name in names.split_whitespace() {
             for mut config in [fresh_config(), Config::from_value(json!({})).unwrap()] {
@@ -488,14 +448,10 @@ mod tests {
 
     #[test]
     fn a_profile_that_fails_halfway_changes_nothing() {
-        let mut config = Config::from_value(json!({"Discovery": {"MDNS": {}}, "Mine": 1})).unwrap();
-        config.set("Plugins.Plugins.x.Config", json!(1)).unwrap();
+        let mut config = fresh_config();
         let before = config.clone();
         let edits = [Set("Bootstrap", "[]"), Set("Gateway.NoFetch", "5")];
-        let mut edited = config.clone();
-        let result =
-            edits.iter().try_for_each(|edit| apply_edit(&mut edited, "x", *edit).map(drop));
-        assert!(result.is_err());
+        assert!(apply_all(&mut config, "x", &edits).is_err());
         assert_eq!(config, before);
     }
 }

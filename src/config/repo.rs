@@ -47,8 +47,9 @@ pub enum RepoError {
     #[error("no IPFS repo found in {path}.\nplease run: '{program} init'", path = .path.display())]
     NoRepo { path: PathBuf, program: &'static str },
     #[error(
-        "{path} is a Kubo repository (fs-repo@{version}), which henge does not use in place: it will be \
-         imported by          '{program} repo migrate --from {path}', which this version does not have yet",
+        "{path} is a Kubo repository (fs-repo@{version}), which henge does not use in place: it \
+         will be imported by '{program} repo migrate --from {path}', which this version does \
+         not have yet",
         path = .path.display()
     )]
     KuboRepo { path: PathBuf, version: String, program: &'static str },
@@ -58,8 +59,8 @@ pub enum RepoError {
     )]
     NewerLayout { path: PathBuf, found: u32 },
     #[error(
-        "{path} has layout {found}, which this version (layout {LAYOUT}) no longer reads: export it \
-         with the henge          that made it",
+        "{path} has layout {found}, which this version (layout {LAYOUT}) no longer reads: export \
+         it with the henge that made it",
         path = .path.display()
     )]
     OlderLayout { path: PathBuf, found: u32 },
@@ -76,8 +77,8 @@ pub enum RepoError {
     #[error("the configuration given to init: {0}")]
     GivenConfig(FileError),
     #[error(
-        "the configuration given to init names a peer but not its key: leave out Identity.PeerID to \
-         get a new one"
+        "the configuration given to init names a peer but not its key: leave out Identity.PeerID \
+         to get a new one"
     )]
     GivenPeer,
     #[error(transparent)]
@@ -290,6 +291,11 @@ impl Repo {
     /// Where the store lives. Not made here.
     pub fn store_dir(&self) -> PathBuf {
         self.root.join(STORE_DIR)
+    }
+
+    /// Bytes that this user may still write beside the repository.
+    pub fn free_bytes(&self) -> Result<u64, RepoError> {
+        disk::free_bytes(&self.root).map_err(io_error(&self.root))
     }
 
     /// Reads the configuration. Fails when it is missing, damaged, or a known key has the wrong

@@ -91,7 +91,15 @@ impl Core {
     /// [`StoreError::Missing`] when a block is not here; [`StoreError::Pin`] for a direct pin of
     /// what is pinned recursively. Nothing changes then.
     pub fn pin(&self, pin: &Pin) -> Result<(), StoreError> {
-        self.pin_with(std::slice::from_ref(pin), self, Batch::default())
+        self.pin_all(std::slice::from_ref(pin))
+    }
+
+    /// The same for several pins: all of them or none.
+    ///
+    /// # Errors
+    /// As [`Self::pin`].
+    pub fn pin_all(&self, pins: &[Pin]) -> Result<(), StoreError> {
+        self.pin_with(pins, self, Batch::default())
     }
 
     /// The same for several pins, with blocks that are about to exist and the batch that makes

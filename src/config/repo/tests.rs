@@ -192,7 +192,7 @@ fn a_kubo_repository_is_refused_untouched() {
     {
         let text = error.to_string();
         assert!(matches!(error, RepoError::KuboRepo { .. }), "{text}");
-        assert!(text.contains("fs-repo@18"), "{text}");
+        assert!(text.contains("fs-repo@18") && !text.contains("  "), "{text}");
         assert!(
             text.contains(&format!("henge repo migrate --from {}", dir.path().display())),
             "{text}"
@@ -211,6 +211,7 @@ fn other_layouts_are_refused_by_name() {
         fs::write(&layout, text).unwrap();
         let before = listing(&root);
         let error = open_error(&root).to_string();
+        assert!(!error.contains("  "), "{error}");
         assert!(error.contains(wanted) && error.contains(&root.display().to_string()), "{error}");
         assert_eq!(listing(&root), before);
     }

@@ -1,0 +1,133 @@
+//! `henge add`.
+
+use std::io::{IsTerminal as _, stderr, stdin};
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+use serde_json::Value;
+
+use super::link::{Ask, Link};
+use super::output::{self, CliError, line, number, safe, text};
+use super::walk::{self, WalkRules};
+use super::progress;
+use crate::node::add::AddOptions;
+use crate::rpc::Body;
+
+/// Add files and folders, and pin them.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Add {
+    /// Files and folders; `-` or none for standard input.
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Add folders with everything in them.
+    #[arg(long, short = 'r')]
+    recursive: bool,
+    /// Print CIDs alone.
+    #[arg(long, short = 'q')]
+    quiet: bool,
+    /// Print the last CID alone.
+    #[arg(long, short = 'Q')]
+    quieter: bool,
+    /// Print nothing.
+    #[arg(long)]
+    silent: bool,
+    /// Show progress: on a terminal unless told otherwise.
+    #[arg(long, short = 'p', num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    progress: Option<bool>,
+    /// Take hidden files of folders, too.
+    #[arg(long, short = 'H')]
+    hidden: bool,
+    #[command(flatten)]
+    options: AddOptions,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  henge add notes.txt                     prints: added <cid> notes.txt
+  henge add -r photos                     a folder and everything in it
+  henge add -Q --cid-version=1 film.mkv   the CID alone, version 1
+  tar c src | henge add -q                standard input
+  henge add -n -r photos                  what the CID would be; stores nothing";
+
+impl Add {
+    /// Walks, sends and prints; what cannot be added at all is refused before the node is opened.
+    pub async fn run(
+        self,
+        link: impl FnOnce() -> Result<Link, CliError>,
+    ) -> Result<(), CliError> {
+        let rules = WalkRules { recursive: self.recursive, hidden: self.hidden };
+        let piped = self.paths.is_empty() || self.paths == [PathBuf::from("-")];
+        let source = match piped {
+            true => walk::stdin(),
+            false => walk::files(&self.paths, rules)?,
+        };
+        if piped && stdin().is_terminal() {
+            eprintln!("reading from standard input; Ctrl-D ends it, Ctrl-C stops");
+        }
+        let link = link()?;
+        let shown = self.progress.unwrap_or_else(|| stderr().is_terminal() && !self.is_quiet());
+        let total = (shown && !piped).then(|| walk::total_bytes(&self.paths, rules));
+        let mut view = View::new(&self, link.prints_json(), progress::bytes(total, Some(shown)));
+        let ask = Ask::new("add").options(&self.options)?.body(Body::Files(source));
+        link.each(ask, |event| view.show(event)).await?;
+        view.end()
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.quiet || self.quieter || self.silent
+    }
+}
+
+/// What is on the screen.
+struct View<'a> {
+    add: &'a Add,
+    json: bool,
+    bar: ProgressBar,
+    /// The file being read, and its bytes so far; files that are done are in the bar already.
+    current: (String, u64),
+    last: String,
+}
+
+impl<'a> View<'a> {
+    fn new(add: &'a Add, json: bool, bar: ProgressBar) -> Self {
+        Self { add, json, bar, current: Default::default(), last: String::new() }
+    }
+
+    fn show(&mut self, event: &Value) -> Result<(), CliError> {
+        let name = text(event, "Name");
+        if event.get("Hash").is_none() {
+            self.advance(name, number(event, "Bytes"));
+            return Ok(());
+        }
+        self.last = text(event, "Hash").to_owned();
+        if self.json {
+            return output::json(event);
+        }
+        let Add { quiet, quieter, silent, .. } = self.add;
+        if *quieter || *silent {
+            return Ok(());
+        }
+        let shown = match *quiet {
+            true => self.last.clone(),
+            false => format!("added {} {}", self.last, safe(name)),
+        };
+        self.bar.suspend(|| line(shown))
+    }
+
+    fn advance(&mut self, name: &str, bytes: u64) {
+        if self.current.0 != name {
+            self.current = (name.to_owned(), 0);
+        }
+        self.bar.inc(bytes.saturating_sub(self.current.1));
+        self.current.1 = bytes;
+    }
+
+    fn end(self) -> Result<(), CliError> {
+        self.bar.finish_and_clear();
+        match self.add.quieter && !self.json && !self.last.is_empty() {
+            true => line(self.last),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The way to the RPC: in-process, over the repository of this machine.
+//!
+//! Takes the same typed request as a socket would and gives the same reply, so that a command does
+//! not know where its node runs.
+
+use futures_util::StreamExt as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::output::CliError;
+use super::{Encoding, Global};
+use crate::config::repo;
+use crate::daemon;
+use crate::rpc::{Body, Reply, Request, Router};
+
+/// An open way to a node.
+pub struct Link {
+    router: Router,
+    /// Added to every request.
+    common: Vec<(String, String)>,
+    json: bool,
+}
+
+/// What a command asks, before it is sent.
+pub struct Ask {
+    command: &'static str,
+    pairs: Vec<(String, String)>,
+    options: String,
+    body: Body,
+}
+
+impl Ask {
+    /// A request without arguments.
+    pub fn new(command: &'static str) -> Self {
+        Self { command, pairs: Vec::new(), options: String::new(), body: Body::None }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, value: impl Into<String>) -> Self {
+        self.pairs.push(("arg".into(), value.into()));
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(self, values: &[String]) -> Self {
+        values.iter().fold(self, |ask, value| ask.arg(value.as_str()))
+    }
+
+    /// Adds one option.
+    pub fn option(mut self, name: &str, value: impl ToString) -> Self {
+        self.pairs.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// Adds a command's options, spelled as the RPC reads them.
+    ///
+    /// # Errors
+    /// None for the option structs of the node, which hold plain values.
+    pub fn options(mut self, options: &impl Serialize) -> Result<Self, CliError> {
+        let encode = serde_html_form::to_string(options);
+        self.options = encode.map_err(|e| CliError::new(e.to_string()))?;
+        Ok(self)
+    }
+
+    /// Uploads files.
+    pub fn body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+}
+
+impl Link {
+    /// Opens the repository that the global options name.
+    ///
+    /// # Errors
+    /// Why it cannot be opened; nothing was changed then.
+    pub fn open(global: &Global) -> Result<Self, CliError> {
+        let root = repo::locate(global.repo_dir.as_deref());
+        let router = daemon::boot(&root).map_err(|e| CliError::new(e.to_string()))?;
+        let mut common = Vec::new();
+        if let Some(base) = &global.cid_base {
+            common.push(("cid-base".to_owned(), base.clone()));
+        }
+        if let Some(upgrade) = global.upgrade_cidv0_in_output {
+            common.push(("upgrade-cidv0-in-output".to_owned(), upgrade.to_string()));
+        }
+        Ok(Self { router, common, json: global.enc == Some(Encoding::Json) })
+    }
+
+    /// Whether replies are to be printed as they are.
+    pub fn prints_json(&self) -> bool {
+        self.json
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// The command's.
+    pub async fn call(&self, ask: Ask) -> Result<Reply, CliError> {
+        let pairs: Vec<&(String, String)> = ask.pairs.iter().chain(&self.common).collect();
+        let fixed = serde_html_form::to_string(pairs).map_err(|e| CliError::new(e.to_string()))?;
+        let query = [fixed, ask.options].join("&");
+        let query = query.trim_matches('&').to_owned();
+        let request = Request { command: ask.command.to_owned(), query, body: ask.body };
+        Ok(self.router.call(request).await?)
+    }
+
+    /// Sends a request whose reply is one value, or lines; calls `each` for every value.
+    ///
+    /// # Errors
+    /// The command's, also in the middle of the reply.
+    pub async fn each(
+        &self,
+        ask: Ask,
+        mut each: impl FnMut(&Value) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        match self.call(ask).await? {
+            Reply::Value(value) => each(&value),
+            Reply::Lines(mut lines) => {
+                while let Some(line) = lines.next().await {
+                    each(&line?)?;
+                }
+                Ok(())
+            }
+            Reply::Bytes { .. } => Err(CliError::new("the node answered with bytes")),
+        }
+    }
+}

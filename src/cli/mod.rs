@@ -1,0 +1,172 @@
+//! The command line: Kubo's names, flags, output and exit codes. Parses, asks the RPC, renders.
+//!
+//! Every command is a client of the RPC; only `init` works on a repository that is not there yet.
+
+mod add;
+mod block;
+mod cat;
+mod config;
+mod dag;
+mod extract;
+mod get;
+mod id;
+mod init;
+mod link;
+mod ls;
+mod output;
+mod pin;
+mod progress;
+mod refs;
+mod repo;
+mod walk;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::units::parse_duration;
+pub use output::CliError;
+
+/// Store, name and share content, the IPFS way.
+#[derive(Parser)]
+#[command(name = "henge", version, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  henge init                      make a repository in ~/.henge (or $IPFS_PATH)
+  henge add -r photos             add a folder; prints a CID for each entry, the folder's last
+  henge ls <cid>                  list a folder
+  henge cat <cid>/notes.txt       print a file
+  henge get <cid> -o copy         write a file or folder to the disk
+  henge pin ls --type=recursive   what garbage collection keeps";
+
+/// Options of every command.
+#[derive(Clone, clap::Args)]
+pub struct Global {
+    /// Path of the repository.
+    #[arg(long, global = true, value_name = "DIR", alias = "config", short = 'c', help_heading = "Global options")]
+    repo_dir: Option<PathBuf>,
+    /// Say more.
+    #[arg(long, short = 'D', global = true, help_heading = "Global options")]
+    debug: bool,
+    /// Do not go to the network.
+    #[arg(long, global = true, help_heading = "Global options")]
+    offline: bool,
+    /// Multibase of printed CIDs: base32, base58btc, base36, ...
+    #[arg(long, global = true, value_name = "BASE", help_heading = "Global options")]
+    cid_base: Option<String>,
+    /// Print CIDv0 as CIDv1.
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", help_heading = "Global options")]
+    upgrade_cidv0_in_output: Option<bool>,
+    /// Print replies as they are, or as text.
+    #[arg(long, visible_alias = "encoding", global = true, value_name = "ENCODING", help_heading = "Global options")]
+    enc: Option<Encoding>,
+    /// Give up after this time: 30s, 5m, 1h.
+    #[arg(long, global = true, value_name = "DURATION", value_parser = timeout, help_heading = "Global options")]
+    timeout: Option<Duration>,
+}
+
+/// Shape of what is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Encoding {
+    Json,
+    Text,
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|e| e.to_string())
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Init(init::Init),
+    Add(add::Add),
+    Cat(cat::Cat),
+    Get(get::Get),
+    Ls(ls::Ls),
+    Refs(refs::Refs),
+    #[command(subcommand)]
+    Block(block::Block),
+    #[command(subcommand)]
+    Dag(dag::Dag),
+    #[command(subcommand)]
+    Pin(pin::Pin),
+    #[command(subcommand)]
+    Repo(repo::Repo),
+    Config(config::Config),
+    Id(id::Id),
+    Version(id::Version),
+}
+
+impl Command {
+    async fn run(self, global: &Global) -> Result<(), CliError> {
+        let link = || link::Link::open(global);
+        match self {
+            Self::Init(command) => command.run(global),
+            Self::Version(command) => command.run(global),
+            Self::Add(command) => command.run(link).await,
+            Self::Cat(command) => command.run(&link()?).await,
+            Self::Get(command) => command.run(&link()?).await,
+            Self::Ls(command) => command.run(&link()?).await,
+            Self::Refs(command) => command.run(&link()?).await,
+            Self::Block(command) => command.run(&link()?).await,
+            Self::Dag(command) => command.run(&link()?).await,
+            Self::Pin(command) => command.run(&link()?).await,
+            Self::Repo(command) => command.run(&link()?).await,
+            Self::Config(command) => command.run(&link()?).await,
+            Self::Id(command) => command.run(&link()?).await,
+        }
+    }
+}
+
+/// Runs a command line; its exit codes are Kubo's, 0 and 1.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and the version are answers, not errors. The terminal may be gone already.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    log_to_stderr(cli.global.debug);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(&CliError::new(format!("cannot start: {error}"))),
+    };
+    let outcome = runtime.block_on(async {
+        let run = cli.command.run(&cli.global);
+        match cli.global.timeout {
+            None => run.await,
+            Some(most) => tokio::time::timeout(most, run)
+                .await
+                .unwrap_or_else(|_| Err(CliError::new("context deadline exceeded"))),
+        }
+    });
+    // Blocking work that nobody waits for any more must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::fail(&error),
+    }
+}
+
+fn log_to_stderr(debug: bool) {
+    let level = if debug { tracing::Level::DEBUG } else { tracing::Level::WARN };
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(level.into())
+        .with_env_var("HENGE_LOG")
+        .from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Only tests, which run several commands in one process, have a log already.
+    let _ = log.try_init();
+}

@@ -1,0 +1,122 @@
+//! `block`: single blocks, as they are.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Error, Node};
+use crate::ipld::block::{BLOCK_MAX_BYTES, Block, Prefix};
+use crate::ipld::cid::{Cid, Version, codec, hash};
+use crate::ipld::path::Path;
+use crate::store::pins::{Mode, Pin};
+
+/// Options of `block put`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct BlockPutOptions {
+    /// Codec of the CID: raw, dag-pb, dag-cbor, ...
+    #[arg(long, value_name = "CODEC")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cid_codec: Option<String>,
+    /// Hash function.
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mhtype: Option<String>,
+    /// Length of the digest; -1 for all of it.
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mhlen: Option<i64>,
+    /// Pin the block, recursively.
+    #[arg(long)]
+    pub pin: bool,
+    /// Older name of --cid-codec; `v0` asks for CIDv0.
+    #[arg(long, short = 'f', value_name = "FORMAT", hide = true)]
+    #[serde(alias = "f", skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Take blocks above 2 MiB, which peers will refuse.
+    #[arg(long)]
+    pub allow_big_block: bool,
+}
+
+impl BlockPutOptions {
+    fn prefix(&self) -> Result<Prefix, Error> {
+        if self.mhlen.is_some_and(|n| n >= 0) {
+            return Err(Error::Unsupported("shortened digests are not supported yet".into()));
+        }
+        let hash = match self.mhtype.as_deref() {
+            None => hash::SHA2_256,
+            Some(name) => super::add::hash_by_name(name)?,
+        };
+        let name = match (self.format.as_deref(), self.cid_codec.as_deref()) {
+            (Some("v0"), None) => {
+                return Ok(Prefix { version: Version::V0, codec: codec::DAG_PB, hash });
+            }
+            (Some("protobuf"), None) => "dag-pb",
+            (Some("cbor"), None) => "dag-cbor",
+            (Some(other), None) => other,
+            (None, name) => name.unwrap_or("raw"),
+            (Some(_), Some(_)) => {
+                return Err(Error::Invalid("unable to use both format and cid-codec".into()));
+            }
+        };
+        let unknown = || Error::Invalid(format!("unrecognized codec: {name:?}"));
+        let codec = codec::by_name(name).ok_or_else(unknown)?;
+        Ok(Prefix { version: Version::V1, codec, hash })
+    }
+}
+
+impl Node {
+    /// Stores one block and names it; durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] above the size limit or for unknown codecs; the store's.
+    pub async fn block_put(&self, data: Bytes, options: &BlockPutOptions) -> Result<Cid, Error> {
+        if data.len() > BLOCK_MAX_BYTES && !options.allow_big_block {
+            let text = format!(
+                "produced block is over {BLOCK_MAX_BYTES} bytes: big blocks can't be exchanged \
+                 with other peers. consider using UnixFS for automatic chunking of bigger files, \
+                 or pass --allow-big-block to override"
+            );
+            return Err(Error::Invalid(text));
+        }
+        let block = Block::hashed(options.prefix()?, data)?;
+        let cid = *block.cid();
+        let _shared = self.gate.read().await;
+        let pin = options.pin.then(|| Pin::new(cid, Mode::Recursive, "")).transpose()?;
+        let commit = move |core: &crate::store::Core| {
+            let mut writer = core.writer();
+            writer.put(&block)?;
+            writer.commit(pin.as_slice())
+        };
+        self.store.run(commit).await?;
+        Ok(cid)
+    }
+
+    /// One whole block.
+    ///
+    /// # Errors
+    /// The path's, or that it is not here.
+    pub async fn block_get(&self, path: &Path) -> Result<Block, Error> {
+        let cid = self.dag.resolve_block(path).await?;
+        Ok(self.dag.block(&cid).await?)
+    }
+
+    /// A block's CID and size in bytes.
+    ///
+    /// # Errors
+    /// As [`Self::block_get`].
+    pub async fn block_stat(&self, path: &Path) -> Result<(Cid, u64), Error> {
+        let cid = self.dag.resolve_block(path).await?;
+        let row = self.store.run(move |core| core.stat(&cid)).await?;
+        let missing = || crate::dag::DagError::NotFound(Box::new(cid));
+        Ok((cid, row.ok_or_else(missing)?.size.into()))
+    }
+
+    /// Deletes a block that nothing holds; tells whether it was here.
+    ///
+    /// # Errors
+    /// That something holds it, and what.
+    pub async fn block_rm(&self, cid: Cid) -> Result<bool, Error> {
+        let _exclusive = self.gate.write().await;
+        Ok(self.store.run(move |core| core.remove(&cid)).await?)
+    }
+}

@@ -1,0 +1,80 @@
+//! The node: the one API behind every mouth. A behaviour is a method here; a mouth parses, calls
+//! and renders.
+//!
+//! One file a noun. No type here knows HTTP, a terminal or a configuration file.
+
+pub mod add;
+pub mod block;
+pub mod cat;
+pub mod dag;
+pub mod error;
+pub mod gc;
+pub mod get;
+pub mod ls;
+pub mod pin;
+pub mod refs;
+pub mod repo;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{RwLock, mpsc};
+
+use crate::dag::Dag;
+use crate::store::Store;
+use crate::unixfs::profile::Profile;
+pub use error::{Error, Kind};
+
+/// The Kubo release whose RPC and command line this node answers.
+pub const KUBO_LEVEL: &str = "0.43.0";
+/// The repository version of that release, as `version` reports it.
+pub const KUBO_REPO: &str = "18";
+/// Results on their way to a mouth: a bound for every stream.
+const RESULTS: usize = 64;
+
+/// Results as they come; an error is the last item.
+pub type Results<T> = mpsc::Receiver<Result<T, Error>>;
+
+/// What a node is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The node's peer ID, in base58.
+    pub peer_id: String,
+    /// Its public key, libp2p protobuf in base64.
+    pub public_key: String,
+    /// The repository, for `repo stat`.
+    pub repo_root: PathBuf,
+    /// The limit that `repo stat` reports, in bytes.
+    pub storage_max: u64,
+    /// What `add` does unless told otherwise.
+    pub import: Profile,
+}
+
+/// A running node; clones share it.
+#[derive(Clone)]
+pub struct Node {
+    settings: Arc<Settings>,
+    store: Store,
+    dag: Dag,
+    /// Shared by whoever adds blocks that are not pinned yet, exclusive for whoever deletes:
+    /// taken once, by the outermost method, never while it is held.
+    gate: Arc<RwLock<()>>,
+}
+
+impl Node {
+    /// A node over an open store.
+    pub fn new(settings: Settings, store: Store) -> Self {
+        let dag = Dag::new(store.clone());
+        Self { settings: Arc::new(settings), store, dag, gate: Arc::default() }
+    }
+
+    /// What it was told at its start.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its name and version, as peers see it.
+    pub fn agent() -> String {
+        format!("henge/{}", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,279 @@
+//! `pin`: what garbage collection keeps.
+
+use clap::ArgAction;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::{Error, Node, RESULTS, Results};
+use crate::dag::walk::WalkOptions;
+use crate::ipld::cid::{Cid, codec};
+use crate::ipld::path::Path;
+use crate::store::StoreError;
+use crate::store::pins::{Mode, Pin, PinState};
+use crate::task;
+
+/// Options of `pin add`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct PinAddOptions {
+    /// Pin everything below, too.
+    #[arg(long, short = 'r', num_args = 0..=1, default_value = "true", default_missing_value = "true", require_equals = true, action = ArgAction::Set, value_name = "BOOL")]
+    #[serde(alias = "r")]
+    pub recursive: bool,
+    /// Name of the pin.
+    #[arg(long, short = 'n', value_name = "NAME")]
+    #[serde(alias = "n", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl Default for PinAddOptions {
+    fn default() -> Self {
+        Self { recursive: true, name: None }
+    }
+}
+
+/// Options of `pin rm`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct PinRmOptions {
+    /// Remove recursive pins, too.
+    #[arg(long, short = 'r', num_args = 0..=1, default_value = "true", default_missing_value = "true", require_equals = true, action = ArgAction::Set, value_name = "BOOL")]
+    #[serde(alias = "r")]
+    pub recursive: bool,
+}
+
+impl Default for PinRmOptions {
+    fn default() -> Self {
+        Self { recursive: true }
+    }
+}
+
+/// Options of `pin ls`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct PinLsOptions {
+    /// Which pins: direct, indirect, recursive or all.
+    #[arg(long, short = 't', value_name = "TYPE")]
+    #[serde(rename = "type", alias = "t", skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<String>,
+    /// Only pins whose name contains this.
+    #[arg(long, short = 'n', value_name = "NAME")]
+    #[serde(alias = "n", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Show names.
+    #[arg(long)]
+    pub names: bool,
+    /// Print pins as they are found.
+    #[arg(long, short = 's')]
+    #[serde(alias = "s")]
+    pub stream: bool,
+}
+
+/// How a listed block is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// A recursive pin of its own.
+    Recursive,
+    /// A direct pin of its own.
+    Direct,
+    /// By a recursive pin above it; which one, when that is known.
+    Indirect(Option<Cid>),
+}
+
+/// One line of `pin ls`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinRow {
+    /// The block.
+    pub cid: Cid,
+    /// How it is kept.
+    pub kept: Kept,
+    /// The pin's name, if it has one.
+    pub name: String,
+}
+
+/// Which rows a listing wants.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    recursive: bool,
+    direct: bool,
+    indirect: bool,
+}
+
+impl Wanted {
+    fn parse(text: Option<&str>) -> Result<Self, Error> {
+        let only = Self { recursive: false, direct: false, indirect: false };
+        Ok(match text.unwrap_or("all") {
+            "all" => Self { recursive: true, direct: true, indirect: true },
+            "recursive" => Self { recursive: true, ..only },
+            "direct" => Self { direct: true, ..only },
+            "indirect" => Self { indirect: true, ..only },
+            other => {
+                let text = format!(
+                    "invalid type {other:?}, must be one of {{direct, indirect, recursive, all}}"
+                );
+                return Err(Error::Invalid(text));
+            }
+        })
+    }
+
+    fn takes(self, kept: &Kept) -> bool {
+        match kept {
+            Kept::Recursive => self.recursive,
+            Kept::Direct => self.direct,
+            Kept::Indirect(_) => self.indirect,
+        }
+    }
+}
+
+impl Node {
+    /// Pins what paths lead to; durable when this returns. All of them or none.
+    ///
+    /// # Errors
+    /// A path's; a block that is not here.
+    pub async fn pin_add(
+        &self,
+        paths: &[Path],
+        options: &PinAddOptions,
+    ) -> Result<Vec<Cid>, Error> {
+        let mode = if options.recursive { Mode::Recursive } else { Mode::Direct };
+        let name = options.name.as_deref().unwrap_or_default();
+        let mut pins = Vec::with_capacity(paths.len());
+        for path in paths {
+            pins.push(Pin::new(self.dag.resolve_block(path).await?, mode, name)?);
+        }
+        let cids = pins.iter().map(|pin| pin.cid).collect();
+        let _shared = self.gate.read().await;
+        self.store.run(move |core| core.pin_all(&pins)).await.map_err(not_found)?;
+        Ok(cids)
+    }
+
+    /// Removes pins.
+    ///
+    /// # Errors
+    /// A path's; that there is no such pin.
+    pub async fn pin_rm(&self, paths: &[Path], options: &PinRmOptions) -> Result<Vec<Cid>, Error> {
+        let mut cids = Vec::with_capacity(paths.len());
+        for path in paths {
+            cids.push(self.dag.resolve_block(path).await?);
+        }
+        for cid in cids.clone() {
+            let recursive = options.recursive;
+            let _shared = self.gate.read().await;
+            self.store.run(move |core| core.unpin(&cid, recursive)).await?;
+        }
+        Ok(cids)
+    }
+
+    /// How the named blocks are kept.
+    ///
+    /// # Errors
+    /// A path's; [`Error::Invalid`] in Kubo's words for what is not pinned as asked.
+    pub async fn pin_state(
+        &self,
+        paths: &[(String, Path)],
+        options: &PinLsOptions,
+    ) -> Result<Vec<PinRow>, Error> {
+        let wanted = Wanted::parse(options.r#type.as_deref())?;
+        let mut rows = Vec::with_capacity(paths.len());
+        for (text, path) in paths {
+            let cid = self.dag.resolve_block(path).await?;
+            let state = self.store.run(move |core| core.pin_state(&cid)).await?;
+            let row = state.map(|state| match state {
+                PinState::Pinned(pin) => row_of(pin),
+                PinState::Indirect(root) => {
+                    PinRow { cid, kept: Kept::Indirect(Some(root)), name: String::new() }
+                }
+            });
+            let pinned = row.filter(|row| wanted.takes(&row.kept));
+            rows.push(
+                pinned.ok_or_else(|| Error::Conflict(format!("path '{text}' is not pinned")))?,
+            );
+        }
+        Ok(rows)
+    }
+
+    /// Streams pins: first those set by hand, then, if asked for, every block below them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an unknown type, at once; the rest as the stream's last item.
+    pub fn pin_ls(&self, options: &PinLsOptions) -> Result<Results<PinRow>, Error> {
+        let wanted = Wanted::parse(options.r#type.as_deref())?;
+        let part = options.name.clone();
+        let indirect = wanted.indirect && part.is_none();
+        let (out, rows) = mpsc::channel(RESULTS);
+        let node = self.clone();
+        task::detach(async move {
+            let (core, sender) = (node.store.core(), out.clone());
+            let roots = task::blocking(move || list_own(&core, wanted, part.as_deref(), &sender));
+            let listed = match roots.await {
+                Ok(own) if indirect => node.list_below(own, &out).await,
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = listed {
+                // A reader that is gone wants no error either.
+                let _ = out.send(Err(error)).await;
+            }
+        });
+        Ok(rows)
+    }
+
+    /// Sends every block below recursive pins that is not pinned itself.
+    async fn list_below(
+        &self,
+        own: Vec<Pin>,
+        out: &mpsc::Sender<Result<PinRow, Error>>,
+    ) -> Result<(), Error> {
+        let mut seen: std::collections::HashSet<Cid> = own.iter().map(|pin| pin.cid).collect();
+        let roots = own.iter().filter(|pin| pin.mode == Mode::Recursive);
+        for root in roots {
+            let mut steps = self.dag.walk(root.cid, WalkOptions { depth: None, unique: true });
+            while let Some(step) = steps.recv().await {
+                let cid = step?.to;
+                let row = PinRow { cid, kept: Kept::Indirect(None), name: String::new() };
+                if seen.insert(cid) && out.send(Ok(row)).await.is_err() {
+                    return Ok(()); // The reader is gone.
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends the pins set by hand and gives them back.
+fn list_own(
+    core: &crate::store::Core,
+    wanted: Wanted,
+    name: Option<&str>,
+    out: &mpsc::Sender<Result<PinRow, Error>>,
+) -> Result<Vec<Pin>, StoreError> {
+    let mut own = Vec::new();
+    core.each_pin(&mut |pin| {
+        own.push(pin.clone());
+        let row = row_of(pin);
+        let named = name.is_none_or(|part| row.name.contains(part));
+        !named || !wanted.takes(&row.kept) || out.blocking_send(Ok(row)).is_ok()
+    })?;
+    Ok(own)
+}
+
+fn row_of(pin: Pin) -> PinRow {
+    let kept = match pin.mode {
+        Mode::Recursive => Kept::Recursive,
+        Mode::Direct => Kept::Direct,
+    };
+    PinRow { cid: pin.cid, kept, name: pin.name }
+}
+
+/// A block missing while pinning is a block not found: the same words as everywhere.
+fn not_found(error: StoreError) -> Error {
+    match error {
+        StoreError::Missing(cid) => crate::dag::DagError::NotFound(cid).into(),
+        other => other.into(),
+    }
+}
+
+/// The CID that Kubo prints for a block known by its hash alone.
+pub(super) fn raw_cid(hash: &crate::ipld::cid::Multihash) -> Cid {
+    Cid::new_v1(codec::RAW, *hash)
+}

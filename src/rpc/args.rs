@@ -1,0 +1,132 @@
+//! Arguments and options of a request.
+
+use serde::de::DeserializeOwned;
+
+use super::Error;
+use crate::ipld::cid::{self, Base, Cid};
+use crate::ipld::path::Path;
+
+/// A parsed query string.
+pub struct Args {
+    query: String,
+    arguments: Vec<String>,
+    base: Option<Base>,
+    upgrade: bool,
+}
+
+impl Args {
+    /// Takes a query apart.
+    ///
+    /// # Errors
+    /// A query that is not URL-encoded, or an unknown `cid-base`.
+    pub fn parse(query: String) -> Result<Self, Error> {
+        let refuse = |e: serde_html_form::de::Error| Error::invalid(format!("bad query: {e}"));
+        let pairs: Vec<(String, String)> = serde_html_form::from_str(&query).map_err(refuse)?;
+        let (mut arguments, mut base, mut upgrade) = (Vec::new(), None, None);
+        for (key, value) in pairs {
+            match key.as_str() {
+                "arg" => arguments.push(value),
+                "cid-base" => base = Some(base_by_name(&value)?),
+                "upgrade-cidv0-in-output" => upgrade = Some(value == "true"),
+                _ => {}
+            }
+        }
+        // Asking for a base other than v0's own asks for v1.
+        let implied = base.is_some_and(|base| base != Base::Base58Btc);
+        Ok(Self { query, arguments, base, upgrade: upgrade.unwrap_or(implied) })
+    }
+
+    /// The options, by their long or short names; unknown ones are ignored, as Kubo does.
+    ///
+    /// # Errors
+    /// Names the option whose value does not parse.
+    pub fn options<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let refuse = |e: serde_html_form::de::Error| Error::invalid(format!("bad option: {e}"));
+        serde_html_form::from_str(&self.query).map_err(refuse)
+    }
+
+    /// Every argument.
+    pub fn all(&self) -> &[String] {
+        &self.arguments
+    }
+
+    /// Every argument, of which there is at least one.
+    ///
+    /// # Errors
+    /// Kubo's words for none.
+    pub fn some(&self, name: &str) -> Result<&[String], Error> {
+        match self.arguments.is_empty() {
+            false => Ok(&self.arguments),
+            true => Err(Error::invalid(format!("argument {name:?} is required"))),
+        }
+    }
+
+    /// The only argument.
+    ///
+    /// # Errors
+    /// Kubo's words for none, and for too many.
+    pub fn one(&self, name: &str) -> Result<&str, Error> {
+        match self.some(name)? {
+            [one] => Ok(one),
+            more => Err(Error::invalid(format!("expected 1 argument, got {}", more.len()))),
+        }
+    }
+
+    /// Every argument as a path, at least one.
+    ///
+    /// # Errors
+    /// The first that is none.
+    pub fn paths(&self, name: &str) -> Result<Vec<Path>, Error> {
+        let parse = |text: &String| Path::parse(text).map_err(Error::from);
+        self.some(name)?.iter().map(parse).collect()
+    }
+
+    /// Prints a CID in the base that was asked for.
+    pub fn cid(&self, cid: &Cid) -> String {
+        printer(self.base, self.upgrade)(cid)
+    }
+
+    /// The same, for streams that outlive the arguments.
+    pub fn printer(&self) -> impl Fn(&Cid) -> String + Send + Sync + Clone + 'static {
+        printer(self.base, self.upgrade)
+    }
+}
+
+fn printer(
+    base: Option<Base>,
+    upgrade: bool,
+) -> impl Fn(&Cid) -> String + Send + Sync + Clone + 'static {
+    move |cid| match base {
+        None if !upgrade => cid.to_string(),
+        None => cid::print(cid, Base::Base32Lower, true),
+        Some(base) => cid::print(cid, base, upgrade),
+    }
+}
+
+/// A multibase by its name or its one-letter code.
+fn base_by_name(name: &str) -> Result<Base, Error> {
+    let by_code = || {
+        let mut letters = name.chars();
+        let code = letters.next().filter(|_| letters.next().is_none())?;
+        Base::from_code(code).ok()
+    };
+    let base = match name {
+        "base2" => Some(Base::Base2),
+        "base8" => Some(Base::Base8),
+        "base10" => Some(Base::Base10),
+        "base16" => Some(Base::Base16Lower),
+        "base16upper" => Some(Base::Base16Upper),
+        "base32" => Some(Base::Base32Lower),
+        "base32upper" => Some(Base::Base32Upper),
+        "base32hex" => Some(Base::Base32HexLower),
+        "base32z" => Some(Base::Base32Z),
+        "base36" => Some(Base::Base36Lower),
+        "base36upper" => Some(Base::Base36Upper),
+        "base58btc" => Some(Base::Base58Btc),
+        "base58flickr" => Some(Base::Base58Flickr),
+        "base64" => Some(Base::Base64),
+        "base64url" => Some(Base::Base64Url),
+        _ => by_code(),
+    };
+    base.ok_or_else(|| Error::invalid(format!("no such multibase: {name:?}")))
+}

@@ -1,0 +1,73 @@
+//! `pin`.
+
+use serde_json::{Map, Value, json};
+
+use super::{Args, Error, Reply, Router};
+use crate::ipld::path::Path;
+use crate::node::pin::{Kept, PinAddOptions, PinLsOptions, PinRmOptions, PinRow};
+
+/// Pins paths.
+pub async fn add(router: &Router, args: Args) -> Result<Reply, Error> {
+    let options: PinAddOptions = args.options()?;
+    let cids = router.node.pin_add(&args.paths("ipfs-path")?, &options).await?;
+    let pins: Vec<String> = cids.iter().map(|cid| args.cid(cid)).collect();
+    Ok(Reply::Value(json!({ "Pins": pins })))
+}
+
+/// Removes pins.
+pub async fn rm(router: &Router, args: Args) -> Result<Reply, Error> {
+    let options: PinRmOptions = args.options()?;
+    let cids = router.node.pin_rm(&args.paths("ipfs-path")?, &options).await?;
+    let pins: Vec<String> = cids.iter().map(|cid| args.cid(cid)).collect();
+    Ok(Reply::Value(json!({ "Pins": pins })))
+}
+
+/// Lists pins, or tells how the named blocks are kept.
+pub async fn ls(router: &Router, args: Args) -> Result<Reply, Error> {
+    let options: PinLsOptions = args.options()?;
+    let named = options.names || options.name.is_some();
+    let print = args.printer();
+    let line = move |row: &PinRow| {
+        let name = if named { row.name.as_str() } else { "" };
+        (print(&row.cid), kept_text(&row.kept, &print), name.to_owned())
+    };
+    let row_value = |(cid, kept, name): (String, String, String)| match name.is_empty() {
+        true => json!({ "Cid": cid, "Type": kept }),
+        false => json!({ "Cid": cid, "Type": kept, "Name": name }),
+    };
+    if args.all().is_empty() && options.stream {
+        let rows = router.node.pin_ls(&options)?;
+        return Ok(Reply::lines(rows, move |row| row_value(line(&row))));
+    }
+    let mut keys = Map::new();
+    let mut keep = |row: &PinRow| {
+        let (cid, kept, name) = line(row);
+        keys.insert(cid, json!({ "Type": kept, "Name": name }));
+    };
+    if args.all().is_empty() {
+        let mut rows = router.node.pin_ls(&options)?;
+        while let Some(row) = rows.recv().await {
+            keep(&row.map_err(Error::from)?);
+        }
+    } else {
+        let parse = |text: &String| Ok((text.clone(), Path::parse(text)?));
+        let paths = args.all().iter().map(parse).collect::<Result<Vec<_>, Error>>()?;
+        let rows = router.node.pin_state(&paths, &options).await?;
+        if options.stream {
+            let values: Vec<_> = rows.iter().map(|row| Ok(row_value(line(row)))).collect();
+            return Ok(Reply::Lines(Box::pin(futures_util::stream::iter(values))));
+        }
+        rows.iter().for_each(&mut keep);
+    }
+    let reply = if keys.is_empty() { json!({}) } else { json!({ "Keys": Value::Object(keys) }) };
+    Ok(Reply::Value(reply))
+}
+
+fn kept_text(kept: &Kept, print: &impl Fn(&crate::ipld::cid::Cid) -> String) -> String {
+    match kept {
+        Kept::Recursive => "recursive".into(),
+        Kept::Direct => "direct".into(),
+        Kept::Indirect(None) => "indirect".into(),
+        Kept::Indirect(Some(root)) => format!("indirect through {}", print(root)),
+    }
+}

@@ -1,0 +1,35 @@
+//! `repo`.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Args, Error, Reply, Router};
+use crate::node::KUBO_REPO;
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct StatOptions {
+    #[serde(alias = "s")]
+    size_only: bool,
+}
+
+/// How much there is.
+pub async fn stat(router: &Router, args: Args) -> Result<Reply, Error> {
+    let StatOptions { size_only } = args.options()?;
+    let stat = router.node.repo_stat().await?;
+    let mut reply = json!({ "RepoSize": stat.size, "StorageMax": stat.storage_max });
+    if let (false, Value::Object(fields)) = (size_only, &mut reply) {
+        let path = router.repo.root().display().to_string();
+        fields.insert("NumObjects".into(), stat.objects.into());
+        fields.insert("RepoPath".into(), path.into());
+        fields.insert("Version".into(), format!("fs-repo@{KUBO_REPO}").into());
+    }
+    Ok(Reply::Value(reply))
+}
+
+/// Deletes what nothing holds.
+pub async fn gc(router: &Router, args: Args) -> Result<Reply, Error> {
+    let print = args.printer();
+    let events = router.node.gc().await;
+    Ok(Reply::lines(events, move |event| json!({ "Key": { "/": print(&event.cid) } })))
+}
