@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::link::{Ask, Link};
 use super::output::{self, CliError, line, number, safe, text};
-use super::walk::{self, WalkRules};
 use super::progress;
+use super::walk::{self, WalkRules};
 use crate::node::add::AddOptions;
 use crate::rpc::Body;
 
@@ -52,10 +52,7 @@ Examples:
 
 impl Add {
     /// Walks, sends and prints; what cannot be added at all is refused before the node is opened.
-    pub async fn run(
-        self,
-        link: impl FnOnce() -> Result<Link, CliError>,
-    ) -> Result<(), CliError> {
+    pub async fn run(self, link: impl FnOnce() -> Result<Link, CliError>) -> Result<(), CliError> {
         let rules = WalkRules { recursive: self.recursive, hidden: self.hidden };
         let piped = self.paths.is_empty() || self.paths == [PathBuf::from("-")];
         let source = match piped {

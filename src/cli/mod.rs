@@ -53,7 +53,14 @@ Examples:
 #[derive(Clone, clap::Args)]
 pub struct Global {
     /// Path of the repository.
-    #[arg(long, global = true, value_name = "DIR", alias = "config", short = 'c', help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        alias = "config",
+        short = 'c',
+        help_heading = "Global options"
+    )]
     repo_dir: Option<PathBuf>,
     /// Say more.
     #[arg(long, short = 'D', global = true, help_heading = "Global options")]
@@ -68,7 +75,13 @@ pub struct Global {
     #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", help_heading = "Global options")]
     upgrade_cidv0_in_output: Option<bool>,
     /// Print replies as they are, or as text.
-    #[arg(long, visible_alias = "encoding", global = true, value_name = "ENCODING", help_heading = "Global options")]
+    #[arg(
+        long,
+        visible_alias = "encoding",
+        global = true,
+        value_name = "ENCODING",
+        help_heading = "Global options"
+    )]
     enc: Option<Encoding>,
     /// Give up after this time: 30s, 5m, 1h.
     #[arg(long, global = true, value_name = "DURATION", value_parser = timeout, help_heading = "Global options")]

@@ -189,8 +189,7 @@ fn base_name(root: &Path) -> io::Result<Bytes> {
             full.file_name().map(OsStr::to_owned)
         }
     };
-    let nameless = || {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("{} has no name", root.display()))
-    };
+    let nameless =
+        || io::Error::new(io::ErrorKind::InvalidInput, format!("{} has no name", root.display()));
     Ok(Bytes::copy_from_slice(name.ok_or_else(nameless)?.as_bytes()))
 }

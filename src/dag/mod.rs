@@ -110,7 +110,11 @@ impl Dag {
         let block = self.block(cid).await?;
         if cid.codec() == codec::DAG_PB {
             let node = dag_pb::Node::decode(block.data()).map_err(|e| malformed(cid, &e))?;
-            return Ok(node.links.into_iter().map(|l| (l.cid, l.name.unwrap_or_default())).collect());
+            return Ok(node
+                .links
+                .into_iter()
+                .map(|l| (l.cid, l.name.unwrap_or_default()))
+                .collect());
         }
         let mut found = Vec::new();
         let mut visit = |link| found.push((link, Bytes::new()));

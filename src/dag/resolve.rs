@@ -100,11 +100,7 @@ impl Dag {
     }
 
     /// Follows keys and indexes inside a block up to its first link; `None` when they end in data.
-    async fn inside(
-        &self,
-        cid: &Cid,
-        names: &[String],
-    ) -> Result<Option<(Cid, usize)>, DagError> {
+    async fn inside(&self, cid: &Cid, names: &[String]) -> Result<Option<(Cid, usize)>, DagError> {
         let block = self.block(cid).await?;
         let root = codecs::decode(cid.codec(), block.data()).map_err(|e| malformed(cid, &e))?;
         let mut at = &root;

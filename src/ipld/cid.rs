@@ -212,7 +212,9 @@ mod tests {
     #[test]
     fn garbage_is_refused_and_named() {
         let long = "z".repeat(5000);
-        for text in ["", "Qm", "hello", "bafy", "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3N0", &long] {
+        for text in
+            ["", "Qm", "hello", "bafy", "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3N0", &long]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse("nonsense").unwrap_err().to_string().contains("nonsense"));

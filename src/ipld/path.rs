@@ -54,10 +54,8 @@ impl Path {
     /// # Errors
     /// [`PathError::Invalid`] names the text.
     pub fn parse(text: &str) -> Result<Self, PathError> {
-        let invalid = |cause: String| PathError::Invalid {
-            path: text.chars().take(100).collect(),
-            cause,
-        };
+        let invalid =
+            |cause: String| PathError::Invalid { path: text.chars().take(100).collect(), cause };
         if text.len() > PATH_MAX_BYTES {
             return Err(invalid(format!("longer than {PATH_MAX_BYTES} bytes")));
         }
@@ -160,7 +158,8 @@ mod tests {
 
     #[test]
     fn garbage_is_named_in_one_line() {
-        for text in ["", "/", "/ipfs/", "/foo/bar", "/ipfs/nonsense", &format!("{EMPTY_DIR}/../x")] {
+        for text in ["", "/", "/ipfs/", "/foo/bar", "/ipfs/nonsense", &format!("{EMPTY_DIR}/../x")]
+        {
             let error = Path::parse(text).unwrap_err().to_string();
             assert!(error.starts_with("invalid path") && !error.contains('\n'), "{error}");
         }

@@ -11,7 +11,10 @@ pub async fn id(router: &Router, args: Args) -> Result<Reply, Error> {
     if let [other, ..] = args.all()
         && *other != settings.peer_id
     {
-        return Err(Error { message: format!("cannot look up peer {other}: offline"), client: false });
+        return Err(Error {
+            message: format!("cannot look up peer {other}: offline"),
+            client: false,
+        });
     }
     Ok(Reply::Value(json!({
         "ID": settings.peer_id,

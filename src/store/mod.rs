@@ -61,7 +61,10 @@ pub enum StoreError {
     #[error("{0}")]
     Pin(String),
     /// The directory holds another layout.
-    #[error("the store has layout {found}, this henge reads layout {}: use the henge that wrote it", keys::LAYOUT)]
+    #[error(
+        "the store has layout {found}, this henge reads layout {}: use the henge that wrote it",
+        keys::LAYOUT
+    )]
     Layout {
         /// What the directory says.
         found: String,

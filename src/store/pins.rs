@@ -52,7 +52,8 @@ impl Pin {
     pub fn new(cid: Cid, mode: Mode, name: &str) -> Result<Self, StoreError> {
         if name.len() > NAME_MAX_BYTES || name.contains('\0') {
             let shown: String = name.chars().take(40).collect();
-            let text = format!("invalid pin name {shown:?}: at most {NAME_MAX_BYTES} bytes, none zero");
+            let text =
+                format!("invalid pin name {shown:?}: at most {NAME_MAX_BYTES} bytes, none zero");
             return Err(StoreError::Pin(text));
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -78,7 +79,12 @@ impl Pin {
                 _ => return None,
             };
             let name = String::from_utf8(name.to_vec()).ok()?;
-            Some(Self { cid: keys::pin_cid(key)?, mode, name, created: u64::from_be_bytes(*created) })
+            Some(Self {
+                cid: keys::pin_cid(key)?,
+                mode,
+                name,
+                created: u64::from_be_bytes(*created),
+            })
         };
         parsed().ok_or_else(|| damaged("pins", key))
     }

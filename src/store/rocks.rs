@@ -8,9 +8,9 @@ use std::path::Path;
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    Direction, Error, ErrorKind, FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch,
-    WriteOptions,
+    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
+    CompactOptions, DB, DBCompressionType, Direction, Error, ErrorKind, FlushOptions, IteratorMode,
+    Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::backend::{Backend, BackendError, Batch, Durability, Family, Row};
@@ -19,6 +19,8 @@ use super::backend::{Backend, BackendError, Batch, Durability, Family, Row};
 const BLOB_MIN_BYTES: u64 = 4 << 10;
 /// Size at which a blob file is closed, in bytes.
 const BLOB_FILE_BYTES: u64 = 256 << 20;
+/// Share of garbage in blob files above which a compaction copies the live rest out of them.
+const BLOB_GARBAGE_PERCENT: u64 = 20;
 /// Write buffer of the payload family, in bytes. Resident memory of a large add is about
 /// `PAYLOAD_BUFFERS` of these.
 const PAYLOAD_BUFFER_BYTES: usize = 16 << 20;
@@ -49,6 +51,24 @@ impl Rocks {
             .map(|family| ColumnFamilyDescriptor::new(family.name(), tuning(family, &cache)));
         let db = DB::open_cf_descriptors(&database_options(), dir, families).map_err(translate)?;
         Ok(Self { db })
+    }
+
+    /// Share of the blob files that no row points to any more.
+    fn blob_garbage_percent(&self, family: &ColumnFamily) -> Result<u64, BackendError> {
+        let read = |name: &str| self.db.property_int_value_cf(family, name).map_err(translate);
+        let garbage = read("rocksdb.live-blob-file-garbage-size")?.unwrap_or(0);
+        let total = read("rocksdb.live-blob-file-size")?.unwrap_or(0);
+        Ok(garbage.saturating_mul(100).checked_div(total).unwrap_or(0))
+    }
+
+    /// Whether compactions copy live blobs out of old files.
+    fn blob_gc(&self, family: &ColumnFamily, on: bool) -> Result<(), BackendError> {
+        let enabled = if on { "true" } else { "false" };
+        let options = [
+            ("enable_blob_garbage_collection", enabled),
+            ("blob_garbage_collection_age_cutoff", "1.0"),
+        ];
+        self.db.set_options_cf(family, &options).map_err(translate)
     }
 
     /// The family's handle; all of them are opened with the database.
@@ -96,9 +116,9 @@ fn tuning(family: Family, cache: &Cache) -> Options {
         options.set_min_blob_size(BLOB_MIN_BYTES);
         options.set_blob_file_size(BLOB_FILE_BYTES);
         options.set_blob_compression_type(DBCompressionType::None);
-        options.set_enable_blob_gc(true);
-        options.set_blob_gc_age_cutoff(1.0);
-        options.set_blob_gc_force_threshold(0.5);
+        // With blob GC on, every compaction copies the oldest blobs, dead or not. It is switched on
+        // for the compactions that are meant to give space back, and off again.
+        options.set_enable_blob_gc(false);
     }
     options.set_block_based_table_factory(&table);
     options
@@ -160,8 +180,21 @@ impl Backend for Rocks {
 
     fn compact(&self, family: Family) -> Result<(), BackendError> {
         self.flush(family)?;
-        self.db.compact_range_cf(self.family(family)?, None::<&[u8]>, None::<&[u8]>);
-        Ok(())
+        let handle = self.family(family)?;
+        if family != Family::Payload {
+            self.db.compact_range_cf(handle, None::<&[u8]>, None::<&[u8]>);
+            return Ok(());
+        }
+        // Deleted rows must reach the bottom before their blobs count as garbage.
+        self.db.compact_range_cf(handle, None::<&[u8]>, None::<&[u8]>);
+        if self.blob_garbage_percent(handle)? < BLOB_GARBAGE_PERCENT {
+            return Ok(());
+        }
+        self.blob_gc(handle, true)?;
+        let mut all = CompactOptions::default();
+        all.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.db.compact_range_cf_opt(handle, None::<&[u8]>, None::<&[u8]>, &all);
+        self.blob_gc(handle, false)
     }
 }
 

@@ -120,7 +120,9 @@ fn a_store_keeps_what_pins_hold(backend: impl Backend) {
     add(&store, &[&leaf, &middle, &root], Some(&root));
     add(&store, &[&loose], None);
     let core = store.core();
-    assert!(matches!(core.pin_state(leaf.cid()).unwrap(), Some(PinState::Indirect(c)) if c == *root.cid()));
+    assert!(
+        matches!(core.pin_state(leaf.cid()).unwrap(), Some(PinState::Indirect(c)) if c == *root.cid())
+    );
     assert!(core.remove(leaf.cid()).is_err(), "a held block cannot be removed");
     assert_eq!(collect(&store), 1, "only the loose block is garbage");
     assert!(here(&store, &leaf) && here(&store, &root) && !here(&store, &loose));

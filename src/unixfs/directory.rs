@@ -126,9 +126,8 @@ mod tests {
 
     #[test]
     fn the_empty_folder_has_its_famous_cid() {
-        let root = Directory::default()
-            .finish::<UnixfsError>(&settings(), &mut |_| Ok(()))
-            .unwrap();
+        let root =
+            Directory::default().finish::<UnixfsError>(&settings(), &mut |_| Ok(())).unwrap();
         assert_eq!(root.cid.to_string(), "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn");
         assert_eq!(root.tsize, 4);
     }

@@ -23,7 +23,7 @@ pub fn covering(node: &FsNode, start: u64, end: u64) -> (bytes::Bytes, Vec<Wante
     let mut at = own;
     for (link, size) in node.blocksizes.iter().enumerate() {
         let next = at.saturating_add(*size);
-        if *size > 0 && next > start && at < end {
+        if at.max(start) < next.min(end) {
             wanted.push(Wanted { link, start: start.saturating_sub(at), end: end.min(next) - at });
         }
         at = next;

@@ -127,11 +127,8 @@ fn write<'a>(out: &mut Vec<u8>, value: &'a Value) -> Result<Option<Children<'a>>
 }
 
 fn integer(out: &mut Vec<u8>, value: i128) -> Result<(), EncodeError> {
-    let (major, argument) = if value < 0 {
-        (major::NEGATIVE, !value)
-    } else {
-        (major::UNSIGNED, value)
-    };
+    let (major, argument) =
+        if value < 0 { (major::NEGATIVE, !value) } else { (major::UNSIGNED, value) };
     let argument = u64::try_from(argument).map_err(|_| EncodeError::IntegerRange(value))?;
     head(out, major, argument);
     Ok(())
@@ -212,14 +209,8 @@ mod tests {
             (b"\xf9\x3c\0", b"\xfb\x3f\xf0\0\0\0\0\0\0"),
             (b"\xf9\x80\x01", b"\xfb\xbe\x70\0\0\0\0\0\0"),
             (b"\xfa\x3f\x80\0\0", b"\xfb\x3f\xf0\0\0\0\0\0\0"),
-            (
-                b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff",
-                b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff",
-            ),
-            (
-                b"\xd9\0\x2a\x58\x05\0\x01\x55\0\0",
-                b"\xd8\x2a\x45\0\x01\x55\0\0",
-            ),
+            (b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff", b"\x3b\xff\xff\xff\xff\xff\xff\xff\xff"),
+            (b"\xd9\0\x2a\x58\x05\0\x01\x55\0\0", b"\xd8\x2a\x45\0\x01\x55\0\0"),
         ] {
             assert_eq!(encode(&read(loose).unwrap()).unwrap(), strict, "{loose:x?}");
         }
@@ -238,13 +229,7 @@ mod tests {
             (b"\x5a\xff\xff\xff\xff", Truncated { at: 0 }),
             (b"\xf6\xf6", Trailing { at: 1 }),
             (b"\xa1\x01\x01", KeyNotString { at: 1 }),
-            (
-                b"\xa2\x61a\x01\x61a\x01",
-                DuplicateKey {
-                    at: 0,
-                    key: "a".into(),
-                },
-            ),
+            (b"\xa2\x61a\x01\x61a\x01", DuplicateKey { at: 0, key: "a".into() }),
             (b"\x62a\xff", BadUtf8 { at: 2 }),
             (b"\x9f\xff", IndefiniteLength { at: 0 }),
             (b"\x81\x7f", IndefiniteLength { at: 1 }),
@@ -260,11 +245,7 @@ mod tests {
         ] {
             assert_eq!(read(block), Err(error), "{block:x?}");
         }
-        for link in [
-            &b"\xd8\x2a\x40"[..],
-            b"\xd8\x2a\x44\x01\x55\0\0",
-            b"\xd8\x2a\x42\0\x01",
-        ] {
+        for link in [&b"\xd8\x2a\x40"[..], b"\xd8\x2a\x44\x01\x55\0\0", b"\xd8\x2a\x42\0\x01"] {
             assert!(matches!(read(link), Err(BadCid { at: 0, .. })), "{link:x?}");
         }
     }
@@ -276,33 +257,18 @@ mod tests {
         assert_eq!(encode(&deepest).unwrap(), nested(MAX_DEPTH));
         assert_eq!(encode(&Value::List(vec![deepest])), Err(EncodeError::Depth));
         for levels in [MAX_DEPTH + 1, 1_000_000] {
-            assert_eq!(
-                read(&nested(levels)),
-                Err(DecodeError::Depth { at: MAX_DEPTH })
-            );
-            assert_eq!(
-                scan(&nested(levels)),
-                Err(DecodeError::Depth { at: MAX_DEPTH })
-            );
+            assert_eq!(read(&nested(levels)), Err(DecodeError::Depth { at: MAX_DEPTH }));
+            assert_eq!(scan(&nested(levels)), Err(DecodeError::Depth { at: MAX_DEPTH }));
         }
     }
 
     #[test]
     fn values_without_a_form_are_refused() {
         let twice = Value::Map(vec![("a".into(), Value::Null), ("a".into(), Value::Null)]);
-        assert!(matches!(
-            encode(&twice),
-            Err(EncodeError::DuplicateKey { .. })
-        ));
-        assert!(matches!(
-            encode(&Value::Float(f64::NAN)),
-            Err(EncodeError::NonFinite(_))
-        ));
+        assert!(matches!(encode(&twice), Err(EncodeError::DuplicateKey { .. })));
+        assert!(matches!(encode(&Value::Float(f64::NAN)), Err(EncodeError::NonFinite(_))));
         for beyond in [1 << 64, -(1 << 64) - 1] {
-            assert_eq!(
-                encode(&Value::Integer(beyond)),
-                Err(EncodeError::IntegerRange(beyond))
-            );
+            assert_eq!(encode(&Value::Integer(beyond)), Err(EncodeError::IntegerRange(beyond)));
         }
     }
 }

@@ -116,13 +116,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(block: &'a [u8]) -> Self {
-        Reader {
-            block,
-            at: 0,
-            open: Vec::new(),
-            owed: 0,
-            begun: false,
-        }
+        Reader { block, at: 0, open: Vec::new(), owed: 0, begun: false }
     }
 
     fn next(&mut self) -> Result<Event<'a>, DecodeError> {
@@ -202,18 +196,10 @@ impl<'a> Reader<'a> {
         }
         let length = self.argument(at, inner)?;
         match self.take(at, length)? {
-            [LINK_PREFIX, cid @ ..] => {
-                cid::from_bytes(cid)
-                    .map(Event::Link)
-                    .map_err(|e| DecodeError::BadCid {
-                        at,
-                        cause: e.to_string(),
-                    })
-            }
-            _ => Err(DecodeError::BadCid {
-                at,
-                cause: "no 0x00 before the CID".to_owned(),
-            }),
+            [LINK_PREFIX, cid @ ..] => cid::from_bytes(cid)
+                .map(Event::Link)
+                .map_err(|e| DecodeError::BadCid { at, cause: e.to_string() }),
+            _ => Err(DecodeError::BadCid { at, cause: "no 0x00 before the CID".to_owned() }),
         }
     }
 
@@ -221,11 +207,7 @@ impl<'a> Reader<'a> {
     fn begin(&mut self, at: usize, is_map: bool, length: u64) -> Result<usize, DecodeError> {
         let truncated = DecodeError::Truncated { at };
         let length = usize::try_from(length).map_err(|_| truncated.clone())?;
-        let items = if is_map {
-            length.checked_mul(2)
-        } else {
-            Some(length)
-        };
+        let items = if is_map { length.checked_mul(2) } else { Some(length) };
         let owed = items.and_then(|items| self.owed.checked_add(items));
         let left_in_block = self.block.len().saturating_sub(self.at);
         let (Some(left), Some(owed)) = (items, owed.filter(|owed| *owed <= left_in_block)) else {
@@ -255,9 +237,8 @@ impl<'a> Reader<'a> {
     fn text(&mut self, at: usize, length: u64) -> Result<&'a str, DecodeError> {
         let start = self.range(at, length)?.start;
         let bytes = self.block.get(start..self.at).unwrap_or_default();
-        std::str::from_utf8(bytes).map_err(|e| DecodeError::BadUtf8 {
-            at: start.saturating_add(e.valid_up_to()),
-        })
+        std::str::from_utf8(bytes)
+            .map_err(|e| DecodeError::BadUtf8 { at: start.saturating_add(e.valid_up_to()) })
     }
 
     fn byte(&mut self, at: usize) -> Result<u8, DecodeError> {
@@ -279,9 +260,7 @@ impl<'a> Reader<'a> {
     /// Passes over `length` bytes, all of them inside the block.
     fn range(&mut self, at: usize, length: u64) -> Result<Range<usize>, DecodeError> {
         let start = self.at;
-        let end = usize::try_from(length)
-            .ok()
-            .and_then(|length| start.checked_add(length));
+        let end = usize::try_from(length).ok().and_then(|length| start.checked_add(length));
         let end = end.filter(|end| *end <= self.block.len());
         self.at = end.ok_or(DecodeError::Truncated { at })?;
         Ok(start..self.at)

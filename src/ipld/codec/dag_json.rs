@@ -86,11 +86,7 @@ fn advance<'a>(out: &mut String, open: &mut Vec<Children<'a>>) -> Option<&'a Val
             }
             return Some(value);
         }
-        out.push(if matches!(children, Children::List(_)) {
-            ']'
-        } else {
-            '}'
-        });
+        out.push(if matches!(children, Children::List(_)) { ']' } else { '}' });
         open.pop();
     }
     None
@@ -159,10 +155,7 @@ fn float(out: &mut String, value: f64) {
         true => out.write_str(&format!("{value:e}").replace('e', "e+")),
         false => write!(out, "{value}"),
     };
-    if !out
-        .get(from..)
-        .is_some_and(|text| text.contains(['.', 'e']))
-    {
+    if !out.get(from..).is_some_and(|text| text.contains(['.', 'e'])) {
         out.push_str(".0");
     }
 }
@@ -209,12 +202,7 @@ mod tests {
         let fixtures = samples::fixtures();
         for (path, block) in &fixtures {
             let is_json = path.extension().unwrap() == "dag-json";
-            let value = if is_json {
-                decode(block)
-            } else {
-                dag_cbor::decode(block)
-            }
-            .unwrap();
+            let value = if is_json { decode(block) } else { dag_cbor::decode(block) }.unwrap();
             let (json, cbor) = (encode(&value).unwrap(), dag_cbor::encode(&value).unwrap());
             let (own, other, codec) = match is_json {
                 true => (json, cbor, cid::codec::DAG_JSON),
@@ -223,12 +211,7 @@ mod tests {
             assert_eq!(own, *block, "{}", path.display());
             let hash = cid::digest(cid::hash::SHA2_256, block).unwrap();
             let name = Cid::new_v1(codec, hash).to_string();
-            assert_eq!(
-                path.file_stem().unwrap(),
-                name.as_str(),
-                "{}",
-                path.display()
-            );
+            assert_eq!(path.file_stem().unwrap(), name.as_str(), "{}", path.display());
             let folder = path.parent();
             let is_sibling =
                 |(p, _): &&(std::path::PathBuf, Bytes)| p.parent() == folder && p != path;
@@ -263,40 +246,21 @@ mod tests {
     fn what_kubo_tolerates_is_read_and_written_strictly() {
         for (loose, strict) in [
             (" { \"b\" : [ ] , \"a\" : -0 }\r\n\t", r#"{"a":0,"b":[]}"#),
-            (
-                r#""\/\b\f\u002F\uD834\udd1e<>&""#,
-                "\"/\\u0008\\u000c/𝄞<>&\"",
-            ),
-            (
-                r#""\ud834x\udd1e\ud834\u0041""#,
-                "\"\u{fffd}x\u{fffd}\u{fffd}A\"",
-            ),
+            (r#""\/\b\f\u002F\uD834\udd1e<>&""#, "\"/\\u0008\\u000c/𝄞<>&\""),
+            (r#""\ud834x\udd1e\ud834\u0041""#, "\"\u{fffd}x\u{fffd}\u{fffd}A\""),
             ("\"\u{2028}\u{7f}\\u2029\"", "\"\\u2028\u{7f}\\u2029\""),
-            (
-                "[1.0, 1e0, 1E+2, -0.0, 0.1e-7]",
-                "[1.0,1.0,100.0,-0.0,1e-8]",
-            ),
+            ("[1.0, 1e0, 1E+2, -0.0, 0.1e-7]", "[1.0,1.0,100.0,-0.0,1e-8]"),
             (
                 "[1e20,1e21,1.5e300,1e-6,9e-7]",
                 "[100000000000000000000.0,1e+21,1.5e+300,0.000001,9e-7]",
             ),
             (r#"{"/":{"bytes":"YQ=="}}"#, r#"{"/":{"bytes":"YQ"}}"#),
-            (
-                r#"{ "\u002f" : { "bytes" : "YR\n" } }"#,
-                r#"{"/":{"bytes":"YQ"}}"#,
-            ),
-            (
-                r#"{"/":1,"b":{"/":{"bytes":null}}}"#,
-                r#"{"/":1,"b":{"/":{"bytes":null}}}"#,
-            ),
+            (r#"{ "\u002f" : { "bytes" : "YR\n" } }"#, r#"{"/":{"bytes":"YQ"}}"#),
+            (r#"{"/":1,"b":{"/":{"bytes":null}}}"#, r#"{"/":1,"b":{"/":{"bytes":null}}}"#),
             (r#"{"/":"bafkqaaa"}"#, r#"{"/":"bafkqaaa"}"#),
             (r#"{"/":"BAFKQAAA"}"#, r#"{"/":"bafkqaaa"}"#),
         ] {
-            assert_eq!(
-                read(loose).map(|v| written(&v)),
-                Ok(strict.to_owned()),
-                "{loose}"
-            );
+            assert_eq!(read(loose).map(|v| written(&v)), Ok(strict.to_owned()), "{loose}");
         }
     }
 
@@ -323,20 +287,8 @@ mod tests {
             ("", Truncated { at: 0 }),
             ("[1", Truncated { at: 2 }),
             ("tru", Truncated { at: 0 }),
-            (
-                "nope",
-                Syntax {
-                    at: 0,
-                    expected: "null",
-                },
-            ),
-            (
-                "[1,]",
-                Syntax {
-                    at: 3,
-                    expected: "a value",
-                },
-            ),
+            ("nope", Syntax { at: 0, expected: "null" }),
+            ("[1,]", Syntax { at: 3, expected: "a value" }),
             ("{1:1}", KeyNotString { at: 1 }),
             ("01", Trailing { at: 1 }),
             ("1.", Truncated { at: 2 }),
@@ -344,28 +296,13 @@ mod tests {
             ("18446744073709551616", IntegerRange { at: 0 }),
             ("-18446744073709551617", IntegerRange { at: 0 }),
             ("1\0", Trailing { at: 1 }),
-            (
-                r#"{"a":1,"b":2,"a":3}"#,
-                DuplicateKey {
-                    at: 0,
-                    key: "a".into(),
-                },
-            ),
+            (r#"{"a":1,"b":2,"a":3}"#, DuplicateKey { at: 0, key: "a".into() }),
             (r#"{"/":{"bytes":"!"}}"#, BadBase64 { at: 14 }),
-            (
-                "\"\n\"",
-                Syntax {
-                    at: 1,
-                    expected: "a control character to be escaped",
-                },
-            ),
+            ("\"\n\"", Syntax { at: 1, expected: "a control character to be escaped" }),
         ] {
             assert_eq!(read(text), Err(error), "{text}");
         }
-        assert_eq!(
-            decode(&Bytes::from_static(b"\"a\xff\"")),
-            Err(BadUtf8 { at: 2 })
-        );
+        assert_eq!(decode(&Bytes::from_static(b"\"a\xff\"")), Err(BadUtf8 { at: 2 }));
         for text in [r#"{"/":"text"}"#, r#"{"/":""}"#, &long] {
             assert!(matches!(read(text), Err(BadCid { at: 5, .. })), "{text}");
         }
@@ -380,10 +317,7 @@ mod tests {
             assert_eq!(encode(&Value::List(vec![deepest])), Err(EncodeError::Depth));
             let at = MAX_DEPTH * open.len();
             assert_eq!(read(&nested(MAX_DEPTH + 1)), Err(DecodeError::Depth { at }));
-            assert_eq!(
-                read(&open.repeat(1_000_000)),
-                Err(DecodeError::Depth { at })
-            );
+            assert_eq!(read(&open.repeat(1_000_000)), Err(DecodeError::Depth { at }));
         }
     }
 }

@@ -48,11 +48,7 @@ static BASE64_LAX: LazyLock<[Encoding; 2]> = LazyLock::new(|| {
 /// # Errors
 /// [`DecodeError`], naming the offset.
 pub fn decode(block: &Bytes) -> Result<Value, DecodeError> {
-    let mut reader = Reader {
-        block,
-        at: 0,
-        tree: Assembler::default(),
-    };
+    let mut reader = Reader { block, at: 0, tree: Assembler::default() };
     let mut due = Due::Value;
     loop {
         reader.skip_space();
@@ -73,10 +69,7 @@ pub fn decode(block: &Bytes) -> Result<Value, DecodeError> {
     if reader.at < block.len() {
         return Err(DecodeError::Trailing { at: reader.at });
     }
-    reader
-        .tree
-        .into_root()
-        .ok_or(DecodeError::Truncated { at: 0 })
+    reader.tree.into_root().ok_or(DecodeError::Truncated { at: 0 })
 }
 
 /// What the grammar allows next.
@@ -127,10 +120,7 @@ impl Reader<'_> {
                 }
             }
             _ => {
-                return Err(DecodeError::Syntax {
-                    at,
-                    expected: "a value",
-                });
+                return Err(DecodeError::Syntax { at, expected: "a value" });
             }
         };
         self.tree.put(value);
@@ -146,10 +136,7 @@ impl Reader<'_> {
                 return Err(DecodeError::KeyNotString { at });
             }
             Some(_) => {
-                return Err(DecodeError::Syntax {
-                    at,
-                    expected: "a map key",
-                });
+                return Err(DecodeError::Syntax { at, expected: "a map key" });
             }
         }
         let key = self.string()?;
@@ -209,9 +196,7 @@ impl Reader<'_> {
         if !self.eat_spaced(b'}') || !self.eat_spaced(b'}') {
             return Ok(None);
         }
-        let decoded = BASE64_LAX
-            .iter()
-            .find_map(|base| base.decode(text.as_bytes()).ok());
+        let decoded = BASE64_LAX.iter().find_map(|base| base.decode(text.as_bytes()).ok());
         let bytes = decoded.ok_or(DecodeError::BadBase64 { at })?;
         Ok(Some(Value::Bytes(bytes.into())))
     }
@@ -249,34 +234,20 @@ impl Reader<'_> {
         let text = str::from_utf8(text).unwrap_or_default();
         if is_float {
             let float = text.parse().ok().filter(|float: &f64| float.is_finite());
-            return float
-                .map(Value::Float)
-                .ok_or(DecodeError::NonFinite { at: start });
+            return float.map(Value::Float).ok_or(DecodeError::NonFinite { at: start });
         }
-        let integer = text
-            .parse()
-            .ok()
-            .filter(|integer| INTEGER_RANGE.contains(integer));
-        integer
-            .map(Value::Integer)
-            .ok_or(DecodeError::IntegerRange { at: start })
+        let integer = text.parse().ok().filter(|integer| INTEGER_RANGE.contains(integer));
+        integer.map(Value::Integer).ok_or(DecodeError::IntegerRange { at: start })
     }
 
     /// Passes over one digit or more.
     fn digits(&mut self) -> Result<(), DecodeError> {
         let at = self.at;
-        let count = self
-            .rest()
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.pass(count);
         match (count, self.peek()) {
             (0, None) => Err(DecodeError::Truncated { at }),
-            (0, Some(_)) => Err(DecodeError::Syntax {
-                at,
-                expected: "a digit",
-            }),
+            (0, Some(_)) => Err(DecodeError::Syntax { at, expected: "a digit" }),
             _ => Ok(()),
         }
     }
@@ -288,14 +259,10 @@ impl Reader<'_> {
         let mut text = String::new();
         loop {
             let rest = self.rest();
-            let end = rest
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+            let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
             let end = end.ok_or(DecodeError::Truncated { at: start })?;
             let plain = str::from_utf8(rest.get(..end).unwrap_or_default()).map_err(|e| {
-                DecodeError::BadUtf8 {
-                    at: self.at.saturating_add(e.valid_up_to()),
-                }
+                DecodeError::BadUtf8 { at: self.at.saturating_add(e.valid_up_to()) }
             })?;
             text.push_str(plain);
             self.pass(end);
@@ -322,16 +289,10 @@ impl Reader<'_> {
             b'u' => {
                 let unit = self.hex4();
                 self.pass(4);
-                let unit = unit.ok_or(DecodeError::Syntax {
-                    at,
-                    expected: "4 hex digits",
-                })?;
+                let unit = unit.ok_or(DecodeError::Syntax { at, expected: "4 hex digits" })?;
                 Ok(self.unit(unit))
             }
-            _ => Err(DecodeError::Syntax {
-                at,
-                expected: "an escape sequence",
-            }),
+            _ => Err(DecodeError::Syntax { at, expected: "an escape sequence" }),
         }
     }
 
@@ -354,10 +315,7 @@ impl Reader<'_> {
     }
 
     fn hex4(&self) -> Option<u16> {
-        let digits = self
-            .rest()
-            .get(..4)
-            .filter(|d| d.iter().all(u8::is_ascii_hexdigit))?;
+        let digits = self.rest().get(..4).filter(|d| d.iter().all(u8::is_ascii_hexdigit))?;
         u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
     }
 

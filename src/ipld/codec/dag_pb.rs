@@ -414,7 +414,14 @@ mod tests {
         let unknown = vec![0x22, 0];
         let no_hash = vec![TAG_LINK, 2, TAG_TSIZE, 1];
         let cut = framed[..framed.len() - 1].to_vec();
-        for bad in [twice_data, interleaved, unknown, no_hash, cut, vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]] {
+        for bad in [
+            twice_data,
+            interleaved,
+            unknown,
+            no_hash,
+            cut,
+            vec![0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f],
+        ] {
             assert!(Node::decode(&Bytes::from(bad.clone())).is_err(), "{bad:02x?}");
             assert!(!is_leaf(&bad));
         }
@@ -423,7 +430,8 @@ mod tests {
 
     #[test]
     fn cve_2022_2584_mutated_blocks_never_panic() {
-        let node = Node { links: vec![link("a"), link("bb")], data: Some(Bytes::from_static(b"xyz")) };
+        let node =
+            Node { links: vec![link("a"), link("bb")], data: Some(Bytes::from_static(b"xyz")) };
         let good = node.encode();
         let mut rng = rand::rngs::StdRng::seed_from_u64(2584);
         for _ in 0..20_000 {

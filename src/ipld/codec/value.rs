@@ -94,10 +94,7 @@ impl Value {
 
 /// Why bytes are not a block of the codec. `at` is always a byte offset into the block.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(
-    missing_docs,
-    reason = "the fields are `at` and what the message quotes"
-)]
+#[allow(missing_docs, reason = "the fields are `at` and what the message quotes")]
 pub enum DecodeError {
     /// The block ends inside a value, or a declared length cannot fit in what is left of it.
     #[error("the block ends too early for the value at byte {at}")]
@@ -187,10 +184,7 @@ pub(super) fn sorted(
 
 /// The first of two equal neighbours.
 fn repeated<'a>(keys: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
-    keys.clone()
-        .zip(keys.skip(1))
-        .find(|(a, b)| a == b)
-        .map(|(a, _)| a)
+    keys.clone().zip(keys.skip(1)).find(|(a, b)| a == b).map(|(a, _)| a)
 }
 
 /// As much of a key as an error message should carry.
@@ -266,26 +260,15 @@ impl Assembler {
     pub(super) fn open_map(&mut self, at: usize, capacity: usize) -> Result<(), DecodeError> {
         self.check_depth(at)?;
         let entries = Vec::with_capacity(capacity);
-        let contents = Contents::Map {
-            entries,
-            by_length: true,
-            by_bytes: true,
-        };
+        let contents = Contents::Map { entries, by_length: true, by_bytes: true };
         self.open.push(Open { at, contents });
         Ok(())
     }
 
     /// Starts an entry of the innermost map.
     pub(super) fn key(&mut self, key: String) {
-        let Some(Open {
-            contents:
-                Contents::Map {
-                    entries,
-                    by_length,
-                    by_bytes,
-                },
-            ..
-        }) = self.open.last_mut()
+        let Some(Open { contents: Contents::Map { entries, by_length, by_bytes }, .. }) =
+            self.open.last_mut()
         else {
             return;
         };
@@ -319,11 +302,7 @@ impl Assembler {
                 items.shrink_to_fit(); // Growth by doubling would otherwise stay for good.
                 Value::List(items)
             }
-            Contents::Map {
-                mut entries,
-                by_length,
-                by_bytes,
-            } => {
+            Contents::Map { mut entries, by_length, by_bytes } => {
                 if !by_length && !by_bytes {
                     refuse_repeats(at, &entries)?;
                 }
@@ -346,10 +325,7 @@ fn refuse_repeats(at: usize, entries: &[(String, Value)]) -> Result<(), DecodeEr
     let mut keys: Vec<&str> = entries.iter().map(|(key, _)| key.as_str()).collect();
     keys.sort_unstable();
     match repeated(keys.iter().copied()) {
-        Some(key) => Err(DecodeError::DuplicateKey {
-            at,
-            key: quoted(key),
-        }),
+        Some(key) => Err(DecodeError::DuplicateKey { at, key: quoted(key) }),
         None => Ok(()),
     }
 }
@@ -363,10 +339,7 @@ mod tests {
     #[test]
     fn lookups_and_links_keep_order() {
         let [a, b] = [b"a", b"b"].map(|data| {
-            Box::new(Cid::new_v1(
-                cid::codec::RAW,
-                cid::digest(cid::hash::IDENTITY, data).unwrap(),
-            ))
+            Box::new(Cid::new_v1(cid::codec::RAW, cid::digest(cid::hash::IDENTITY, data).unwrap()))
         });
         let inner = Value::List(vec![Value::Link(a.clone()), Value::Null]);
         let tree = Value::Map(vec![
@@ -390,10 +363,7 @@ mod tests {
                 tree.put(Value::Null);
             }
             let error = tree.close().unwrap_err();
-            assert!(
-                matches!(error, DecodeError::DuplicateKey { at: 7, .. }),
-                "{keys:?}: {error}"
-            );
+            assert!(matches!(error, DecodeError::DuplicateKey { at: 7, .. }), "{keys:?}: {error}");
         }
     }
 }

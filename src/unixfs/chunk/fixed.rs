@@ -107,7 +107,9 @@ mod tests {
     #[test]
     fn short_reads_do_not_cut_chunks() {
         let bytes: Vec<u8> = (0..=255).collect();
-        for (len, sizes) in [(0, vec![0]), (99, vec![99]), (100, vec![100]), (201, vec![100, 100, 1])] {
+        for (len, sizes) in
+            [(0, vec![0]), (99, vec![99]), (100, vec![100]), (201, vec![100, 100, 1])]
+        {
             let mut chunks = Fixed::new(Trickling(&bytes[..len]), 100, true);
             let mut seen = Vec::new();
             let mut joined = Vec::new();

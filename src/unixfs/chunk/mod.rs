@@ -67,7 +67,8 @@ mod tests {
     fn names_parse_and_print() {
         assert_eq!("size-1000".parse::<Chunker>().unwrap().to_string(), "size-1000");
         assert_eq!("default".parse::<Chunker>().unwrap(), Chunker::Size(262_144));
-        for bad in ["size-0", "size-", "size--1", "size-2097152", "size-99999999999999999999", "x"] {
+        for bad in ["size-0", "size-", "size--1", "size-2097152", "size-99999999999999999999", "x"]
+        {
             let error = bad.parse::<Chunker>().unwrap_err().to_string();
             assert!(error.contains(bad), "{error}");
         }

@@ -1,0 +1,137 @@
+//! What every test here needs: a repository of its own, the `henge` binary, and input that can be
+//! made again from a seed.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use sha2::Digest as _;
+
+/// A repository in a temporary folder; both are gone when this is dropped.
+pub struct Repo {
+    pub dir: tempfile::TempDir,
+}
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: Vec<u8>,
+    pub err: String,
+}
+
+impl Said {
+    /// Standard output as text, without the last newline.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.out).trim_end_matches('\n').to_owned()
+    }
+}
+
+impl Repo {
+    /// A fresh repository under the default settings.
+    pub fn new() -> Self {
+        let repo = Self { dir: tempfile::tempdir().expect("a temporary folder") };
+        repo.ok(["init"]);
+        repo
+    }
+
+    /// The repository's root.
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("repo")
+    }
+
+    /// A path in the temporary folder, beside the repository.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file beside the repository, with the folders above it.
+    pub fn file(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+        std::fs::write(&path, content).expect("a file");
+        path
+    }
+
+    /// The command, not yet started: in the temporary folder, with this repository.
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_henge"));
+        command.args(args).current_dir(self.dir.path()).env("HENGE_PATH", self.root());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Said {
+        said(self.command(args).output().expect("henge starts"))
+    }
+
+    /// Runs a command with standard input.
+    pub fn feed<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        input: &[u8],
+    ) -> Said {
+        let mut child = self.command(args).stdin(Stdio::piped()).spawn().expect("henge starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        let input = input.to_vec();
+        let feeding = std::thread::spawn(move || {
+            // A command may well end before it has read everything.
+            let _ = stdin.write_all(&input);
+        });
+        let output = child.wait_with_output().expect("henge ends");
+        feeding.join().expect("the feeding thread");
+        said(output)
+    }
+
+    /// Runs a command that must succeed, and gives its output as text.
+    pub fn ok<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
+        let said = self.run(args);
+        assert_eq!(said.code, 0, "{}", said.err);
+        said.text()
+    }
+
+    /// Runs a command that must fail with one line, exit code 1 and no panic; gives the line.
+    pub fn fails<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
+        one_line(&self.run(args))
+    }
+}
+
+/// Checks that a command failed as it should, and gives its line.
+pub fn one_line(said: &Said) -> String {
+    assert_eq!(said.code, 1, "out: {:?} err: {:?}", said.text(), said.err);
+    let line = said.err.trim_end_matches('\n');
+    assert!(line.starts_with("Error: ") && !line.contains('\n'), "not one line: {line:?}");
+    assert!(!line.contains("panicked"), "{line}");
+    line.to_owned()
+}
+
+fn said(output: Output) -> Said {
+    Said {
+        // A signal is no exit code: a value that no assertion expects.
+        code: output.status.code().unwrap_or(-1),
+        out: output.stdout,
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// `len` bytes of the ChaCha20 keystream under the key sha2-256(seed): what the fixtures are made
+/// of.
+pub fn keystream(seed: &str, len: usize) -> Vec<u8> {
+    use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+    let key: [u8; 32] = sha2::Sha256::digest(seed.as_bytes()).into();
+    let mut bytes = vec![0; len];
+    rand_chacha::ChaCha20Rng::from_seed(key).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Whether the full form of a long test was asked for.
+pub fn soak() -> bool {
+    std::env::var_os("HENGE_SOAK").is_some_and(|value| value == "1")
+}
+
+/// Says, by name, that a test cannot run here, and why.
+pub fn skip(test: &str, why: &str) {
+    eprintln!("SKIPPED {test}: {why}");
+}

@@ -1,0 +1,8 @@
+//! The one integration binary: each further one would link RocksDB again.
+
+mod bad_input;
+mod cids;
+mod crash;
+mod harness;
+mod journeys;
+mod tidy;
