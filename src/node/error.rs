@@ -77,6 +77,20 @@ pub enum Kind {
     Internal,
 }
 
+impl Kind {
+    /// Every kind, in the order of `docs/errors.md`.
+    pub const ALL: [Self; 8] = [
+        Self::NotFound,
+        Self::Invalid,
+        Self::Conflict,
+        Self::Unsupported,
+        Self::Limit,
+        Self::Corrupt,
+        Self::Cancelled,
+        Self::Internal,
+    ];
+}
+
 impl Error {
     /// What a caller can do about it.
     pub fn kind(&self) -> Kind {

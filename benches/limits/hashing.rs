@@ -1,0 +1,67 @@
+//! Chunking and hashing, without a store: beside a copy in memory, and beside bare sha2-256.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use henge::ipld::block::{Block, Prefix};
+use henge::ipld::cid::codec;
+use henge::unixfs::chunk::fixed::Fixed;
+use sha2::Digest as _;
+
+use super::clock::{pair, random, time};
+
+/// Size of the input in bytes.
+const INPUT: usize = 256 << 20;
+/// Kubo's default chunk.
+const CHUNK: usize = 262_144;
+const ROUNDS: usize = 5;
+
+/// Cutting a file into framed leaves, beside copying it.
+pub fn chunk() -> anyhow::Result<()> {
+    let input = random(INPUT);
+    let copy = || {
+        Ok(time(|| {
+            input.chunks(CHUNK).for_each(|chunk| drop(black_box(chunk.to_vec())));
+            Ok(())
+        })?
+        .0)
+    };
+    for (name, raw) in [("chunk, raw leaves", true), ("chunk, dag-pb leaves", false)] {
+        let ours = || {
+            Ok(time(|| {
+                let mut chunks = Fixed::new(input.as_slice(), CHUNK, raw);
+                while let Some(framed) = chunks.next_block()? {
+                    black_box(framed.block);
+                }
+                Ok(())
+            })?
+            .0)
+        };
+        pair(name, "copy in memory", INPUT as u64, ROUNDS, ours, copy)?;
+    }
+    Ok(())
+}
+
+/// Naming blocks on one core, beside the bare hash function.
+pub fn hash() -> anyhow::Result<()> {
+    let input = Bytes::from(random(INPUT));
+    let blocks: Vec<Bytes> =
+        (0..INPUT).step_by(CHUNK).map(|at| input.slice(at..at + CHUNK)).collect();
+    let ours = || {
+        Ok(time(|| {
+            for data in &blocks {
+                black_box(Block::hashed(Prefix::v1(codec::RAW), data.clone())?);
+            }
+            Ok(())
+        })?
+        .0)
+    };
+    let bare = || {
+        Ok(time(|| {
+            blocks.iter().for_each(|data| drop(black_box(sha2::Sha256::digest(data))));
+            Ok(())
+        })?
+        .0)
+    };
+    pair("hash, one core", "sha2-256, one core", INPUT as u64, ROUNDS, ours, bare)
+}
