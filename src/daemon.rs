@@ -49,18 +49,21 @@ pub fn boot(root: &Path) -> Result<Router, BootError> {
     let config = repo.config()?;
     check::check_boot(&config)?;
     let settings = settings(&repo, &config)?;
-    let store = open_store(&repo)?;
+    let store = open_store(&repo, config.hash_on_read())?;
     let node = Node::new(settings, store);
     Ok(Router::new(node, repo))
 }
 
-fn open_store(repo: &Repo) -> Result<Store, BootError> {
+fn open_store(repo: &Repo, hash_on_read: bool) -> Result<Store, BootError> {
     if !crc32c_in_hardware() {
         tracing::warn!("built without CRC32C in hardware: reading blocks will be slow");
     }
     let path = repo.store_dir();
     let named = |source| BootError::Store { path: path.display().to_string(), source };
-    Store::open(&path).map_err(named)
+    match hash_on_read {
+        true => Store::open_hashing(&path).map_err(named),
+        false => Store::open(&path).map_err(named),
+    }
 }
 
 /// Whether the checksums of the store were compiled for this processor's own instruction.

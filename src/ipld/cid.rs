@@ -106,6 +106,9 @@ pub fn parse(text: &str) -> Result<Cid, CidError> {
         return Err(malformed(format!("{} characters are too many", text.len())));
     }
     let cid = Cid::from_str(text).map_err(|e| malformed(e.to_string()))?;
+    if cid.version() == Version::V0 && !Version::is_v0_str(text) {
+        return Err(malformed("CIDv0 is written in base58btc, without a prefix".into()));
+    }
     check(&cid)?;
     Ok(cid)
 }
@@ -218,6 +221,14 @@ mod tests {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse("nonsense").unwrap_err().to_string().contains("nonsense"));
+    }
+
+    #[test]
+    fn v0_in_another_base_is_refused() {
+        let v0 = parse("QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn").unwrap();
+        for base in [Base::Base32Lower, Base::Base58Btc, Base::Base16Lower] {
+            assert!(parse(&multibase::encode(base, v0.to_bytes())).is_err(), "{base:?}");
+        }
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct Core {
     barrier: Mutex<Barrier>,
     /// Held by whoever changes pins and edges: their rows are read, then written.
     pinning: Mutex<()>,
+    /// Whether each block is hashed again when it is read, beyond the checksum.
+    hash_on_read: bool,
 }
 
 /// How far unlogged payload is known to be on the disk.
@@ -103,6 +105,15 @@ impl Store {
         Self::over(Box::new(rocks::Rocks::open(dir)?))
     }
 
+    /// As [`Self::open`]; every block is hashed again when it is read (`Datastore.HashOnRead`).
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_hashing(dir: &Path) -> Result<Self, StoreError> {
+        let core = Core::over(Box::new(rocks::Rocks::open(dir)?), true)?;
+        Ok(Self { core: Arc::new(core) })
+    }
+
     /// A store that lives as long as the process.
     ///
     /// # Errors
@@ -116,9 +127,7 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn over(backend: Box<dyn Backend>) -> Result<Self, StoreError> {
-        let core = Core { backend, barrier: Mutex::default(), pinning: Mutex::default() };
-        core.check_layout()?;
-        Ok(Self { core: Arc::new(core) })
+        Ok(Self { core: Arc::new(Core::over(backend, false)?) })
     }
 
     /// The synchronous store, for work that already runs off the async threads.
@@ -146,6 +155,13 @@ impl Store {
 }
 
 impl Core {
+    fn over(backend: Box<dyn Backend>, hash_on_read: bool) -> Result<Self, StoreError> {
+        let (barrier, pinning) = (Mutex::default(), Mutex::default());
+        let core = Self { backend, barrier, pinning, hash_on_read };
+        core.check_layout()?;
+        Ok(core)
+    }
+
     /// The block, if it is here. Identity CIDs are always here.
     ///
     /// # Errors
@@ -160,6 +176,9 @@ impl Core {
             return Ok(None);
         }
         match self.backend.get(Family::Payload, &key) {
+            Ok(Some(data)) if self.hash_on_read => {
+                Block::verified(*cid, data).map(Some).map_err(|e| corrupt(e.to_string()))
+            }
             Ok(Some(data)) => Ok(Some(Block::from_store(*cid, data))),
             Ok(None) => Err(corrupt("its bytes are gone".into())),
             Err(BackendError::Damaged(cause)) => Err(corrupt(cause)),

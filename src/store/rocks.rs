@@ -50,6 +50,11 @@ impl Rocks {
         let families = Family::ALL
             .map(|family| ColumnFamilyDescriptor::new(family.name(), tuning(family, &cache)));
         let db = DB::open_cf_descriptors(&database_options(), dir, families).map_err(translate)?;
+        // RocksDB syncs what is in the folder, not the folder's own entry: a power loss right after
+        // the first add would take the whole folder with it.
+        let above = dir.parent().unwrap_or(dir);
+        let synced = std::fs::File::open(above).and_then(|folder| folder.sync_all());
+        synced.map_err(|e| BackendError::Failed(format!("{}: {e}", above.display())))?;
         Ok(Self { db })
     }
 

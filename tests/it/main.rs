@@ -3,6 +3,7 @@
 mod bad_input;
 mod cids;
 mod crash;
+mod docs;
 mod harness;
 mod journeys;
 mod tidy;
