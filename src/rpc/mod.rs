@@ -21,8 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::config::repo::Repo;
-use crate::dag::import::Source;
-use crate::node::Node;
+use crate::node::{Node, Source};
 use args::Args;
 pub use error::Error;
 pub use id::version;

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use std::io::Write as _;
 
 use super::{Args, Error, Reply, Router, reply};
-use crate::dag::tree::What;
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
+use crate::node::What;
 use crate::node::cat::CatOptions;
 use crate::node::ls::{LsEntry, LsOptions};
 use crate::node::refs::{RefsOptions, render};
