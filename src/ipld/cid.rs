@@ -4,6 +4,15 @@
 //! (`block.rs`) nor the codecs behind the codec numbers (`codec/`).
 //!
 //! Source: multiformats/cid, boxo `verifcid`, IPIP-512.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::str::FromStr;
 

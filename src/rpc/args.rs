@@ -1,4 +1,13 @@
 //! Arguments and options of a request.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use serde::de::DeserializeOwned;
 
