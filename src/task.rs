@@ -1,6 +1,7 @@
 //! The only place that starts tasks and threads: names, joining, panics passed on.
 //!
 //! A panic in a task is a bug, never an answer: it is raised again in whoever waits.
+#![allow(clippy::disallowed_methods, reason = "this is where they are allowed")]
 
 use std::future::Future;
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::dag::import::{Content, Entry, Source};
+use crate::node::{Content, Entry, Source};
 
 /// How a walk goes.
 #[derive(Clone, Copy, Debug)]

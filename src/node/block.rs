@@ -44,7 +44,10 @@ impl BlockPutOptions {
         }
         let hash = match self.mhtype.as_deref() {
             None => hash::SHA2_256,
-            Some(name) => super::add::hash_by_name(name)?,
+            Some(name) => {
+                let unknown = || Error::Invalid(format!("unrecognized hash function: {name:?}"));
+                hash::by_name(name).ok_or_else(unknown)?
+            }
         };
         let name = match (self.format.as_deref(), self.cid_codec.as_deref()) {
             (Some("v0"), None) => {

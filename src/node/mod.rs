@@ -23,6 +23,10 @@ use tokio::sync::{RwLock, mpsc};
 use crate::dag::Dag;
 use crate::store::Store;
 use crate::unixfs::profile::Profile;
+// What a mouth hands in and gets back, so that it need not know the rooms below.
+pub use crate::dag::import::{Content, Entry, Source};
+pub use crate::dag::tree::What;
+pub use crate::dag::walk::Step;
 pub use error::{Error, Kind};
 
 /// The Kubo release whose RPC and command line this node answers.

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{Error, Node, RESULTS, Results};
 use crate::dag::walk::WalkOptions;
-use crate::ipld::cid::{Cid, codec};
+use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
 use crate::store::StoreError;
 use crate::store::pins::{Mode, Pin, PinState};
@@ -271,9 +271,4 @@ fn not_found(error: StoreError) -> Error {
         StoreError::Missing(cid) => crate::dag::DagError::NotFound(cid).into(),
         other => other.into(),
     }
-}
-
-/// The CID that Kubo prints for a block known by its hash alone.
-pub(super) fn raw_cid(hash: &crate::ipld::cid::Multihash) -> Cid {
-    Cid::new_v1(codec::RAW, *hash)
 }

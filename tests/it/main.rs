@@ -1,9 +1,12 @@
 //! The one integration binary: each further one would link RocksDB again.
+// A test stops by a panic, also where it does not stand in a test function, and has its own threads.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod bad_input;
 mod cids;
 mod crash;
 mod docs;
+#[allow(dead_code, reason = "each test file takes its part")]
 mod harness;
 mod journeys;
 mod tidy;

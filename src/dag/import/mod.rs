@@ -122,7 +122,7 @@ impl<'w, 's> Importer<'w, 's> {
         &mut self,
         source: Source,
         wrap: bool,
-        listen: Listener,
+        listen: Listener<'_>,
     ) -> Result<Vec<Child>, ImportError> {
         let mut top: BTreeMap<Bytes, Tree> = BTreeMap::new();
         for entry in source {
@@ -155,7 +155,7 @@ impl<'w, 's> Importer<'w, 's> {
         &mut self,
         entries: BTreeMap<Bytes, Tree>,
         path: &mut Vec<Bytes>,
-        listen: Listener,
+        listen: Listener<'_>,
     ) -> Result<Child, ImportError> {
         let mut directory = Directory::default();
         for (name, tree) in entries {
@@ -192,7 +192,7 @@ impl<'w, 's> Importer<'w, 's> {
         &mut self,
         reader: Box<dyn Read + Send>,
         path: &[Bytes],
-        listen: Listener,
+        listen: Listener<'_>,
     ) -> Result<Child, ImportError> {
         let Profile { chunker, raw_leaves, file_links, .. } = self.profile;
         let crate::unixfs::chunk::Chunker::Size(size) = chunker;

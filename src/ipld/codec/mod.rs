@@ -1,6 +1,15 @@
 //! Codecs: from block bytes to links and values, and back.
 //!
 //! Owns the dispatch by codec number. Each format stands in its own file and knows no other.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub mod dag_cbor;
 pub mod dag_json;
