@@ -128,7 +128,8 @@ fn a_cid_that_is_not_here_is_named_by_every_command() {
 fn names_and_climbing_paths_are_refused() {
     let kept = Kept::new();
     for command in PATH_COMMANDS {
-        for name in ["example.com", "k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8"]
+        for name in
+            ["example.com", "k51qzi5uqu5dlvj2baxnqndepeb86cbk3ng7n3i46uzyxzyqj2xjonzllnv0v8"]
         {
             let line = kept.refuses(command, &format!("/ipns/{name}"));
             assert!(line.contains(name), "{line}");
@@ -176,8 +177,10 @@ fn one_bad_path_among_good_ones_changes_nothing() {
     let missing = format!("{}/missing", kept.folder);
     for command in [["pin", "add"], ["pin", "rm"], ["pin", "ls"]] {
         let good = if command[1] == "add" { &small } else { &kept.folder };
-        assert!(one_line(&kept.repo.run([&command[..], &[good, &missing]].concat()))
-            .contains("missing"));
+        assert!(
+            one_line(&kept.repo.run([&command[..], &[good, &missing]].concat()))
+                .contains("missing")
+        );
     }
     let said = kept.repo.run(["cat", &small, &missing]);
     assert!(one_line(&said).contains("missing") && said.out.is_empty());

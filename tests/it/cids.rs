@@ -64,9 +64,7 @@ impl Bench {
         let profile = options.get("profile").and_then(Value::as_str);
         let repo = match profile {
             None => &self.plain,
-            Some(name) => {
-                self.profiles.entry(name.to_owned()).or_insert_with(|| repo_with(name))
-            }
+            Some(name) => self.profiles.entry(name.to_owned()).or_insert_with(|| repo_with(name)),
         };
         repo.ok(args)
     }
@@ -194,9 +192,7 @@ fn check(section: &str, recipe: impl Fn(&Value) -> Value) -> usize {
 
 #[test]
 fn files_have_the_cids_of_kubo() {
-    let recipe = |row: &Value| {
-        serde_json::json!({ "kind": "file", "seed": row["seed"], "size": row["size"] })
-    };
+    let recipe = |row: &Value| serde_json::json!({ "kind": "file", "seed": row["seed"], "size": row["size"] });
     // Eleven more rows are trickle.
     assert_eq!(check("files", recipe), 46);
 }

@@ -258,7 +258,8 @@ fn a_repository_that_cannot_be_used_is_told_and_not_touched() {
         copy(&repo.root(), &repo.path(layout));
         repo.file(format!("{layout}/henge"), text);
     }
-    for (config, text) in [("garbage", "{ nonsense"), ("list", "[]"), ("wrong", r#"{"Import":3}"#)] {
+    for (config, text) in [("garbage", "{ nonsense"), ("list", "[]"), ("wrong", r#"{"Import":3}"#)]
+    {
         copy(&repo.root(), &repo.path(config));
         repo.file(format!("{config}/config"), text);
     }

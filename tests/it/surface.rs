@@ -145,11 +145,7 @@ fn cat_counts_over_all_files() {
 #[test]
 fn ls_prints_columns() {
     let repo = filled();
-    let rows = [
-        format!("{HELLO} 6 a.txt"),
-        format!("{LINK} 0 link"),
-        format!("{SUB} - sub/"),
-    ];
+    let rows = [format!("{HELLO} 6 a.txt"), format!("{LINK} 0 link"), format!("{SUB} - sub/")];
     assert_eq!(lines(&repo, &["ls", FOLDER]), rows);
     assert_eq!(lines(&repo, &["ls", "--stream", FOLDER]), rows);
     let headed = lines(&repo, &["ls", "-v", FOLDER]);
