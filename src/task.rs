@@ -36,8 +36,9 @@ pub async fn join<T>(handle: JoinHandle<T>) -> T {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Tasks are not aborted here; only a runtime that is going down cancels them.
-            Err(_) => std::process::abort(),
+            // Tasks are not aborted here; only a runtime that is going down cancels them, and then
+            // whoever waits is about to be dropped, too.
+            Err(_) => std::future::pending().await,
         },
     }
 }

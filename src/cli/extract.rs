@@ -117,7 +117,7 @@ fn broken(error: io::Error) -> CliError {
 }
 
 fn failed(place: &Path, error: &io::Error) -> CliError {
-    CliError::new(format!("{}: {error}", place.display()))
+    CliError::new(format!("{}: {error}", safe(&place.to_string_lossy())))
 }
 
 fn refused(name: &Path, why: &str) -> CliError {

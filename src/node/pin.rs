@@ -109,7 +109,8 @@ impl Wanted {
             "indirect" => Self { indirect: true, ..only },
             other => {
                 let text = format!(
-                    "invalid type {other:?}, must be one of {{direct, indirect, recursive, all}}"
+                    "invalid type '{}', must be one of {{direct, indirect, recursive, all}}",
+                    other.escape_debug()
                 );
                 return Err(Error::Invalid(text));
             }

@@ -2,11 +2,14 @@
 // A test stops by a panic, also where it does not stand in a test function, and has its own threads.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+mod bad_args;
 mod bad_input;
 mod cids;
 mod crash;
+mod damage;
 mod docs;
-#[allow(dead_code, reason = "each test file takes its part")]
 mod harness;
 mod journeys;
+mod surface;
+mod surface_repo;
 mod tidy;
