@@ -3,6 +3,8 @@
 mod bad_input;
 mod cids;
 mod crash;
+mod faulty;
 mod harness;
 mod journeys;
+mod store_faults;
 mod tidy;
