@@ -81,6 +81,18 @@ pub fn complete(hash: &Multihash) -> Bytes {
     block(hash)
 }
 
+/// Value of a marker: the codecs under which the block was walked, 8 bytes each, big-endian.
+pub fn codecs(walked: &[u64]) -> Bytes {
+    walked.iter().flat_map(|code| code.to_be_bytes()).collect()
+}
+
+/// The codecs in the value of a marker; there is at least one.
+pub fn split_codecs(value: &[u8]) -> Option<Vec<u64>> {
+    let (codes, rest) = value.as_chunks::<8>();
+    let whole = rest.is_empty() && !codes.is_empty();
+    whole.then(|| codes.iter().map(|code| u64::from_be_bytes(*code)).collect())
+}
+
 /// Key of a pin: by multihash first, so that the rows sort beside those of `index`.
 pub fn pin(cid: &Cid) -> Bytes {
     let mut key = pin_prefix(cid.hash()).to_vec();
@@ -129,6 +141,8 @@ mod tests {
         assert_eq!(IndexRow::decode(&row.encode()), Some(row));
         assert_eq!(IndexRow::decode(&[1, 2, 3]), None);
         assert_eq!(IndexRow::decode(&[0; 10]), None);
+        assert_eq!(split_codecs(&codecs(&[0x70, 0x0129])), Some(vec![0x70, 0x0129]));
+        assert_eq!((split_codecs(&[]), split_codecs(&[0; 9])), (None, None));
         for text in [
             "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
             "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",

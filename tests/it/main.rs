@@ -7,4 +7,5 @@ mod faulty;
 mod harness;
 mod journeys;
 mod store_faults;
+mod store_regressions;
 mod tidy;
