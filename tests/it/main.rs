@@ -3,6 +3,7 @@
 mod bad_input;
 mod cids;
 mod crash;
+mod crash_life;
 mod faulty;
 mod harness;
 mod journeys;

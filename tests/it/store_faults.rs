@@ -192,9 +192,8 @@ fn a_small_add_dies_anywhere() {
     let (one, two) = (parent(&[&shared]), parent(&[&shared, &other]));
     let disk = Disk::default();
     add(&disk.open().core(), &[&leaf, &shared, &one], &[recursive(one.cid())]).unwrap();
-    let operation = |core: &Core| {
-        add(core, &[&leaf, &shared, &other, &two], &[recursive(two.cid())])
-    };
+    let operation =
+        |core: &Core| add(core, &[&leaf, &shared, &other, &two], &[recursive(two.cid())]);
     assert_eq!(dies_everywhere("small add", &disk, &[*one.cid()], operation), 2);
 }
 
