@@ -68,7 +68,11 @@ impl Repo {
     }
 
     /// Runs a command with standard input.
-    pub fn feed<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>, input: &[u8]) -> Said {
+    pub fn feed<S: AsRef<OsStr>>(
+        &self,
+        args: impl IntoIterator<Item = S>,
+        input: &[u8],
+    ) -> Said {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().expect("henge starts");
         let mut stdin = child.stdin.take().expect("a pipe");
         let input = input.to_vec();

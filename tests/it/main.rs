@@ -5,6 +5,7 @@ mod cids;
 mod crash;
 mod crash_life;
 mod faulty;
+mod gate;
 mod harness;
 mod journeys;
 mod store_faults;
