@@ -113,6 +113,8 @@ impl Trial {
             std::thread::sleep(Duration::from_millis(self.rng.random_range(0..60)));
             child.kill();
             self.figures.kills_in_starts += 1;
+            // It may have got as far as an unpin, whose outcome the next life must know.
+            self.check(life);
             return self.kill_one(life + 1_000_000);
         }
         let began = Instant::now();
