@@ -70,17 +70,26 @@ pub enum BootError {
 /// # Errors
 /// Names the file or key; nothing was changed then.
 pub fn boot(root: &Path) -> Result<Router, BootError> {
-    Ok(bring_up(root, CancellationToken::new())?.0)
+    let (node, repo, _) = bring_up(root)?;
+    Ok(Router::new(node, repo, CancellationToken::new()))
 }
 
-fn bring_up(root: &Path, stop: CancellationToken) -> Result<(Router, Config), BootError> {
+/// The same without a router: for programs that hold the node themselves. The repository stays
+/// locked for as long as its handle lives.
+///
+/// # Errors
+/// As [`boot`].
+pub fn open(root: &Path) -> Result<(Node, Repo), BootError> {
+    bring_up(root).map(|(node, repo, _)| (node, repo))
+}
+
+fn bring_up(root: &Path) -> Result<(Node, Repo, Config), BootError> {
     let repo = Repo::open(root, repo::wait_from_env())?;
     let config = repo.config()?;
     check::check_boot(&config)?;
     let settings = settings::node(&repo, &config)?;
     let store = open_store(&repo, config.hash_on_read())?;
-    let node = Node::new(settings, store);
-    Ok((Router::new(node, repo, stop), config))
+    Ok((Node::new(settings, store), repo, config))
 }
 
 /// A node that serves.
@@ -100,8 +109,9 @@ impl Daemon {
     pub async fn start(root: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<Self, BootError> {
         let stop = CancellationToken::new();
         say(&versions());
-        let (place, token) = (root.to_owned(), stop.clone());
-        let (router, config) = task::blocking(move || bring_up(&place, token)).await?;
+        let place = root.to_owned();
+        let (node, repo, config) = task::blocking(move || bring_up(&place)).await?;
+        let router = Router::new(node, repo, stop.clone());
         say(&format!("PeerID: {}", config.peer_id().unwrap_or_default()));
         say("Swarm not listening, running in offline mode.");
         let wanted = settings::addresses("Addresses.API", &config.api_addresses())?;

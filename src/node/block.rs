@@ -83,9 +83,10 @@ impl Node {
         }
         let block = Block::hashed(options.prefix()?, data)?;
         let cid = *block.cid();
-        let _shared = self.gate.read().await;
+        let shared = self.gate.clone().read_owned().await;
         let pin = options.pin.then(|| Pin::new(cid, Mode::Recursive, "")).transpose()?;
         let commit = move |core: &crate::store::Core| {
+            let _shared = shared;
             let mut writer = core.writer();
             writer.put(&block)?;
             writer.commit(pin.as_slice())
@@ -119,7 +120,11 @@ impl Node {
     /// # Errors
     /// That something holds it, and what.
     pub async fn block_rm(&self, cid: Cid) -> Result<bool, Error> {
-        let _exclusive = self.gate.write().await;
-        Ok(self.store.run(move |core| core.remove(&cid)).await?)
+        let exclusive = self.gate.clone().write_owned().await;
+        let remove = move |core: &crate::store::Core| {
+            let _exclusive = exclusive;
+            core.remove(&cid)
+        };
+        Ok(self.store.run(remove).await?)
     }
 }

@@ -36,6 +36,7 @@ impl Node {
 
 /// Plans and frees, step by step. An error stops it: what cannot be read is not garbage.
 fn collect(core: &Core, out: &mpsc::Sender<Result<GcEvent, Error>>) -> Result<(), StoreError> {
+    core.sweep_pending()?;
     core.release_orphans()?;
     let mut after = None;
     loop {

@@ -61,7 +61,8 @@ pub struct Node {
     store: Store,
     dag: Dag,
     /// Shared by whoever adds blocks that are not pinned yet, exclusive for whoever deletes:
-    /// taken once, by the outermost method, never while it is held.
+    /// taken once, by the outermost method, never while it is held. The guard goes with the
+    /// blocking work: that runs on when a caller that has lost interest drops the future.
     gate: Arc<RwLock<()>>,
 }
 

@@ -143,8 +143,12 @@ impl Node {
             pins.push(Pin::new(self.dag.resolve_block(path).await?, mode, name)?);
         }
         let cids = pins.iter().map(|pin| pin.cid).collect();
-        let _shared = self.gate.read().await;
-        self.store.run(move |core| core.pin_all(&pins)).await.map_err(not_found)?;
+        let shared = self.gate.clone().read_owned().await;
+        let pin = move |core: &crate::store::Core| {
+            let _shared = shared;
+            core.pin_all(&pins)
+        };
+        self.store.run(pin).await.map_err(not_found)?;
         Ok(cids)
     }
 
@@ -159,8 +163,12 @@ impl Node {
         }
         for cid in cids.clone() {
             let recursive = options.recursive;
-            let _shared = self.gate.read().await;
-            self.store.run(move |core| core.unpin(&cid, recursive)).await?;
+            let shared = self.gate.clone().read_owned().await;
+            let unpin = move |core: &crate::store::Core| {
+                let _shared = shared;
+                core.unpin(&cid, recursive)
+            };
+            self.store.run(unpin).await?;
         }
         Ok(cids)
     }

@@ -50,6 +50,11 @@ fn describe(code: u64) -> String {
     codec::name(code).map_or_else(|| format!("0x{code:x}"), str::to_owned)
 }
 
+/// Whether blocks of this codec may have links. The others are leaves whatever their bytes.
+pub fn can_link(code: u64) -> bool {
+    matches!(code, codec::DAG_PB | codec::DAG_CBOR | codec::DAG_JSON)
+}
+
 /// Calls `visit` for each link of a block, in order. A codec that has no links, or that henge does
 /// not know, yields none: such a block is a leaf of every walk, as in Kubo.
 ///
