@@ -16,7 +16,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::output::CliError;
 use super::upload;
 use crate::http::Address;
-use crate::node::Node;
 use crate::rpc::{self, Body, Lines, Reply};
 use crate::task;
 
@@ -59,7 +58,7 @@ impl Socket {
             .method(Method::POST)
             .uri(format!("/api/v0/{command}?{query}"))
             .header(HOST, "localhost")
-            .header(USER_AGENT, Node::agent());
+            .header(USER_AGENT, concat!("henge/", env!("CARGO_PKG_VERSION")));
         if let Some(secret) = &self.authorization {
             request = request.header(AUTHORIZATION, secret);
         }

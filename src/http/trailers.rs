@@ -1,4 +1,13 @@
 //! Letting errors through after a reply has begun.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 //!
 //! Kubo tells of an error in the middle of a reply in the trailer `X-Stream-Error`, whether or not
 //! the client announced `TE: trailers`; Go clients never do, and hyper then drops the trailer. This

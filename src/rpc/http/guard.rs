@@ -1,4 +1,13 @@
 //! Who may call: pages in a browser only from origins that were allowed, and clients with a secret
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 //! where secrets are set.
 //!
 //! The RPC can delete everything and listens on the loopback, where any page of any browser can

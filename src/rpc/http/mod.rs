@@ -1,4 +1,13 @@
 //! The RPC over HTTP/1.1: Kubo's envelope around requests and replies.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 //!
 //! Owns methods, status, headers, uploads and trailers. Commands know none of it.
 //!

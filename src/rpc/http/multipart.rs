@@ -1,4 +1,13 @@
 //! Uploads: a multipart body becomes the entries of an import while it is still arriving.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 //!
 //! Names come from strangers: they are decoded, split at `/`, and refused when they climb. Nothing
 //! is buffered beyond a few pieces: the import takes them as it reads.
@@ -167,20 +176,21 @@ fn names(encoded: &str) -> io::Result<Vec<Bytes>> {
 /// Undoes Go's query escaping: `%XX`, and `+` for a space. What is no escape stays as it is.
 fn percent_decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
-    let hex = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let hex =
+        |at: usize| char::from(*bytes.get(at)?).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
-        match (byte, hex(at + 1), hex(at + 2)) {
+        match (byte, hex(at.saturating_add(1)), hex(at.saturating_add(2))) {
             (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
+                out.push(high << 4 | low);
+                at = at.saturating_add(3);
                 continue;
             }
             (b'+', ..) => out.push(b' '),
             _ => out.push(*byte),
         }
-        at += 1;
+        at = at.saturating_add(1);
     }
     out
 }

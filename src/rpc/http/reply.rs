@@ -1,4 +1,13 @@
 //! Replies as HTTP: status, headers, and bodies that end in a trailer when something failed on the
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 //! way.
 
 use std::pin::Pin;
