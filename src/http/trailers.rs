@@ -1,4 +1,10 @@
 //! Letting errors through after a reply has begun.
+//!
+//! Kubo tells of an error in the middle of a reply in the trailer `X-Stream-Error`, whether or not
+//! the client announced `TE: trailers`; Go clients never do, and hyper then drops the trailer. This
+//! connection therefore announces it on the client's behalf: it puts the header behind the first
+//! line of a request. Where a request begins is told by whoever serves the connection: at its
+//! start, and each time a reply leaves the connection open.
 #![cfg_attr(
     not(test),
     deny(
@@ -8,12 +14,6 @@
         clippy::arithmetic_side_effects
     )
 )]
-//!
-//! Kubo tells of an error in the middle of a reply in the trailer `X-Stream-Error`, whether or not
-//! the client announced `TE: trailers`; Go clients never do, and hyper then drops the trailer. This
-//! connection therefore announces it on the client's behalf: it puts the header behind the first
-//! line of a request. Where a request begins is told by whoever serves the connection: at its
-//! start, and each time a reply leaves the connection open.
 
 use std::io;
 use std::pin::Pin;

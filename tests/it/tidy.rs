@@ -175,7 +175,8 @@ fn hollow_names(file: &Source) -> Vec<String> {
             let rest = file.code[at + keyword.len()..].trim_start();
             let len = rest.bytes().take_while(|byte| is_name(*byte)).count();
             // The associated type of a body is named by its trait, not by us.
-            let foreign = keyword == "type" && &rest[..len] == "Data";
+            let indented = file.code[..at].ends_with("    ");
+            let foreign = indented && keyword == "type" && &rest[..len] == "Data";
             let hollow = HOLLOW.iter().any(|ending| rest[..len].ends_with(ending));
             if is_src(file) && hollow && !foreign {
                 offences.push(file.offence(at, "a name for what it is, from the spec"));

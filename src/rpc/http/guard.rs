@@ -1,4 +1,10 @@
-//! Who may call: pages in a browser only from origins that were allowed, and clients with a secret
+//! Who may call: pages only from allowed origins, clients with a secret where one is set.
+//!
+//! The RPC can delete everything and listens on the loopback, where any page of any browser can
+//! reach it. A browser says where a page came from (`Origin`, `Referer`) and who it is
+//! (`User-Agent`); other clients say nothing, and are let through.
+//!
+//! Source: Kubo's `api` handler and go-ipfs-cmds.
 #![cfg_attr(
     not(test),
     deny(
@@ -8,13 +14,6 @@
         clippy::arithmetic_side_effects
     )
 )]
-//! where secrets are set.
-//!
-//! The RPC can delete everything and listens on the loopback, where any page of any browser can
-//! reach it. A browser says where a page came from (`Origin`, `Referer`) and who it is
-//! (`User-Agent`); other clients say nothing, and are let through.
-//!
-//! Source: Kubo's `api` handler and go-ipfs-cmds.
 
 use data_encoding::BASE64;
 use hyper::HeaderMap;

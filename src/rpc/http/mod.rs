@@ -1,4 +1,8 @@
 //! The RPC over HTTP/1.1: Kubo's envelope around requests and replies.
+//!
+//! Owns methods, status, headers, uploads and trailers. Commands know none of it.
+//!
+//! Source: go-ipfs-cmds `http`, Kubo `core/corehttp`.
 #![cfg_attr(
     not(test),
     deny(
@@ -8,10 +12,6 @@
         clippy::arithmetic_side_effects
     )
 )]
-//!
-//! Owns methods, status, headers, uploads and trailers. Commands know none of it.
-//!
-//! Source: go-ipfs-cmds `http`, Kubo `core/corehttp`.
 
 pub mod guard;
 mod multipart;

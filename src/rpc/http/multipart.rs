@@ -1,4 +1,10 @@
 //! Uploads: a multipart body becomes the entries of an import while it is still arriving.
+//!
+//! Names come from strangers: they are decoded, split at `/`, and refused when they climb. Nothing
+//! is buffered beyond a few pieces: the import takes them as it reads.
+//!
+//! Source: Kubo's `files` multipart format: `filename` percent-encoded, `Content-Type` telling
+//! folders (`application/x-directory`) and symlinks (`application/symlink`).
 #![cfg_attr(
     not(test),
     deny(
@@ -8,12 +14,6 @@
         clippy::arithmetic_side_effects
     )
 )]
-//!
-//! Names come from strangers: they are decoded, split at `/`, and refused when they climb. Nothing
-//! is buffered beyond a few pieces: the import takes them as it reads.
-//!
-//! Source: Kubo's `files` multipart format: `filename` percent-encoded, `Content-Type` telling
-//! folders (`application/x-directory`) and symlinks (`application/symlink`).
 
 use std::io::{self, Read};
 

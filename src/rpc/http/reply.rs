@@ -1,4 +1,4 @@
-//! Replies as HTTP: status, headers, and bodies that end in a trailer when something failed on the
+//! Replies as HTTP: status, headers, bodies, and the trailer that tells of a late failure.
 #![cfg_attr(
     not(test),
     deny(
@@ -8,7 +8,6 @@
         clippy::arithmetic_side_effects
     )
 )]
-//! way.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
