@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod dag;
+pub mod http;
 pub mod ipld;
 pub mod node;
 pub mod proto;

@@ -58,3 +58,11 @@ pub fn thread(
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
 }
+
+/// Starts an async task that a tracker waits for.
+pub fn track(
+    tracker: &tokio_util::task::TaskTracker,
+    work: impl Future<Output = ()> + Send + 'static,
+) {
+    drop(tracker.spawn(work));
+}

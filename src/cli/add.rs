@@ -52,7 +52,10 @@ Examples:
 
 impl Add {
     /// Walks, sends and prints; what cannot be added at all is refused before the node is opened.
-    pub async fn run(self, link: impl FnOnce() -> Result<Link, CliError>) -> Result<(), CliError> {
+    pub async fn run(
+        self,
+        link: impl AsyncFnOnce() -> Result<Link, CliError>,
+    ) -> Result<(), CliError> {
         let rules = WalkRules { recursive: self.recursive, hidden: self.hidden };
         let piped = self.paths.is_empty() || self.paths == [PathBuf::from("-")];
         let source = match piped {
@@ -62,7 +65,7 @@ impl Add {
         if piped && stdin().is_terminal() {
             eprintln!("reading from standard input; Ctrl-D ends it, Ctrl-C stops");
         }
-        let link = link()?;
+        let link = link().await?;
         let shown = self.progress.unwrap_or_else(|| stderr().is_terminal() && !self.is_quiet());
         let total = (shown && !piped).then(|| walk::total_bytes(&self.paths, rules));
         let mut view = View::new(&self, link.prints_json(), progress::bytes(total, Some(shown)));

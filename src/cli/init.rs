@@ -36,6 +36,12 @@ Examples:
   henge init --profile=unixfs-v1-2025     CIDv1, 1 MiB chunks, raw leaves";
 
 impl Init {
+    /// What `daemon --init` does.
+    pub fn with_profiles(profile: Vec<String>) -> Self {
+        let algorithm = "ed25519".to_owned();
+        Self { default_config: None, algorithm, bits: None, profile, empty_repo: true }
+    }
+
     /// Makes it, in Kubo's words: other tools read them.
     pub fn run(self, global: &Global) -> Result<(), CliError> {
         let root = repo::locate(global.repo_dir.as_deref());

@@ -1,24 +1,35 @@
-//! The way to the RPC: in-process, over the repository of this machine.
+//! The way to the RPC: over a socket to the daemon that has the repository open, else in-process.
 //!
-//! Takes the same typed request as a socket would and gives the same reply, so that a command does
-//! not know where its node runs.
+//! Both take the same typed request and give the same reply, so that a command does not know where
+//! its node runs.
+
+use std::path::Path;
 
 use futures_util::StreamExt as _;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::output::CliError;
+use super::socket::Socket;
 use super::{Encoding, Global};
 use crate::config::repo;
 use crate::daemon;
+use crate::http::Address;
+use crate::rpc::http::guard::Authorization;
 use crate::rpc::{Body, Reply, Request, Router};
+use crate::task;
 
 /// An open way to a node.
 pub struct Link {
-    router: Router,
+    way: Way,
     /// Added to every request.
     common: Vec<(String, String)>,
     json: bool,
+}
+
+enum Way {
+    InProcess(Box<Router>),
+    Socket(Socket),
 }
 
 /// What a command asks, before it is sent.
@@ -70,13 +81,21 @@ impl Ask {
 }
 
 impl Link {
-    /// Opens the repository that the global options name.
+    /// Goes to the daemon that `--api` names, or to the one whose address stands in the repository;
+    /// opens the repository itself when nobody answers there.
     ///
     /// # Errors
-    /// Why it cannot be opened; nothing was changed then.
-    pub fn open(global: &Global) -> Result<Self, CliError> {
+    /// Why neither can be had; nothing was changed then.
+    pub async fn open(global: &Global) -> Result<Self, CliError> {
         let root = repo::locate(global.repo_dir.as_deref());
-        let router = daemon::boot(&root).map_err(|e| CliError::new(e.to_string()))?;
+        let way = match socket(global, &root).await? {
+            Some(socket) => Way::Socket(socket),
+            None => {
+                let root = root.clone();
+                let booted = task::blocking(move || daemon::boot(&root)).await;
+                Way::InProcess(Box::new(booted.map_err(|e| CliError::new(e.to_string()))?))
+            }
+        };
         let mut common = Vec::new();
         if let Some(base) = &global.cid_base {
             common.push(("cid-base".to_owned(), base.clone()));
@@ -84,7 +103,12 @@ impl Link {
         if let Some(upgrade) = global.upgrade_cidv0_in_output {
             common.push(("upgrade-cidv0-in-output".to_owned(), upgrade.to_string()));
         }
-        Ok(Self { router, common, json: global.enc == Some(Encoding::Json) })
+        Ok(Self { way, common, json: global.enc == Some(Encoding::Json) })
+    }
+
+    /// Whether the node runs in this process.
+    pub fn is_in_process(&self) -> bool {
+        matches!(self.way, Way::InProcess(_))
     }
 
     /// Whether replies are to be printed as they are.
@@ -101,8 +125,13 @@ impl Link {
         let fixed = serde_html_form::to_string(pairs).map_err(|e| CliError::new(e.to_string()))?;
         let query = [fixed, ask.options].join("&");
         let query = query.trim_matches('&').to_owned();
-        let request = Request { command: ask.command.to_owned(), query, body: ask.body };
-        Ok(self.router.call(request).await?)
+        match &self.way {
+            Way::Socket(socket) => socket.call(ask.command, &query, ask.body).await,
+            Way::InProcess(router) => {
+                let request = Request { command: ask.command.to_owned(), query, body: ask.body };
+                Ok(router.call(request).await?)
+            }
+        }
     }
 
     /// Sends a request whose reply is one value, or lines; calls `each` for every value.
@@ -115,6 +144,7 @@ impl Link {
         mut each: impl FnMut(&Value) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         match self.call(ask).await? {
+            Reply::Empty => Ok(()),
             Reply::Value(value) => each(&value),
             Reply::Lines(mut lines) => {
                 while let Some(line) = lines.next().await {
@@ -125,4 +155,18 @@ impl Link {
             Reply::Bytes { .. } => Err(CliError::new("the node answered with bytes")),
         }
     }
+}
+
+/// A connection to a daemon, if one is to be asked. A daemon that was named must answer; an address
+/// that a dead one left behind is passed over.
+async fn socket(global: &Global, root: &Path) -> Result<Option<Socket>, CliError> {
+    let secret = global.api_auth.as_ref().map(|text| Authorization::new(text, Vec::new()).header);
+    let parse = |text: &str| text.trim().parse::<Address>().map_err(CliError::new);
+    if let Some(named) = &global.api {
+        let address = parse(named)?;
+        let refused = |e| CliError::new(format!("cannot connect to the api at {address}: {e}"));
+        return Socket::connect(&address, secret).await.map(Some).map_err(refused);
+    }
+    let Ok(text) = std::fs::read_to_string(root.join(daemon::API_FILE)) else { return Ok(None) };
+    Ok(Socket::connect(&parse(&text)?, secret).await.ok())
 }

@@ -6,6 +6,7 @@ mod add;
 mod block;
 mod cat;
 mod config;
+mod daemon;
 mod dag;
 mod extract;
 mod get;
@@ -18,6 +19,8 @@ mod pin;
 mod progress;
 mod refs;
 mod repo;
+mod socket;
+mod upload;
 mod walk;
 
 use std::ffi::OsString;
@@ -68,6 +71,12 @@ pub struct Global {
     /// Do not go to the network.
     #[arg(long, global = true, help_heading = "Global options")]
     offline: bool,
+    /// Address of the daemon to ask: /ip4/127.0.0.1/tcp/5001 or /unix/path.
+    #[arg(long, global = true, value_name = "MULTIADDR", help_heading = "Global options")]
+    api: Option<String>,
+    /// Secret for that daemon, as API.Authorizations writes it.
+    #[arg(long, global = true, value_name = "SECRET", help_heading = "Global options")]
+    api_auth: Option<String>,
     /// Multibase of printed CIDs: base32, base58btc, base36, ...
     #[arg(long, global = true, value_name = "BASE", help_heading = "Global options")]
     cid_base: Option<String>,
@@ -102,6 +111,8 @@ fn timeout(text: &str) -> Result<Duration, String> {
 #[derive(Subcommand)]
 enum Command {
     Init(init::Init),
+    Daemon(daemon::Daemon),
+    Shutdown(daemon::Shutdown),
     Add(add::Add),
     Cat(cat::Cat),
     Get(get::Get),
@@ -125,18 +136,20 @@ impl Command {
         let link = || link::Link::open(global);
         match self {
             Self::Init(command) => command.run(global),
+            Self::Daemon(command) => command.run(global).await,
+            Self::Shutdown(command) => command.run(&link().await?).await,
             Self::Version(command) => command.run(global),
             Self::Add(command) => command.run(link).await,
-            Self::Cat(command) => command.run(&link()?).await,
-            Self::Get(command) => command.run(&link()?).await,
-            Self::Ls(command) => command.run(&link()?).await,
-            Self::Refs(command) => command.run(&link()?).await,
-            Self::Block(command) => command.run(&link()?).await,
-            Self::Dag(command) => command.run(&link()?).await,
-            Self::Pin(command) => command.run(&link()?).await,
-            Self::Repo(command) => command.run(&link()?).await,
-            Self::Config(command) => command.run(&link()?).await,
-            Self::Id(command) => command.run(&link()?).await,
+            Self::Cat(command) => command.run(&link().await?).await,
+            Self::Get(command) => command.run(&link().await?).await,
+            Self::Ls(command) => command.run(&link().await?).await,
+            Self::Refs(command) => command.run(&link().await?).await,
+            Self::Block(command) => command.run(&link().await?).await,
+            Self::Dag(command) => command.run(&link().await?).await,
+            Self::Pin(command) => command.run(&link().await?).await,
+            Self::Repo(command) => command.run(&link().await?).await,
+            Self::Config(command) => command.run(&link().await?).await,
+            Self::Id(command) => command.run(&link().await?).await,
         }
     }
 }

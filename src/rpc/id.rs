@@ -1,4 +1,4 @@
-//! `id` and `version`.
+//! `id`, `version` and `shutdown`.
 
 use serde_json::{Value, json};
 
@@ -36,8 +36,14 @@ pub fn version() -> Value {
     })
 }
 
+/// Tells the daemon to stop; the reply is sent first.
+pub fn shutdown(router: &Router) -> Reply {
+    router.stop.cancel();
+    Reply::Empty
+}
+
 /// Go's name for the processor.
-fn arch() -> &'static str {
+pub fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

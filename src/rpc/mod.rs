@@ -10,6 +10,7 @@ mod block;
 mod config;
 mod dag;
 pub mod error;
+pub mod http;
 mod id;
 mod ls;
 mod pin;
@@ -22,11 +23,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::config::repo::Repo;
 use crate::node::{Node, Source};
 use args::Args;
 pub use error::Error;
-pub use id::version;
+pub use id::{arch, version};
 pub use reply::{Bytes, Lines, Reply};
 
 /// A parsed request.
@@ -55,6 +58,7 @@ type Handler = for<'a> fn(&'a Router, Args, Body) -> Future_<'a>;
 pub struct Router {
     node: Node,
     repo: Arc<Repo>,
+    stop: CancellationToken,
 }
 
 /// Every command that is served. Kubo's names.
@@ -78,13 +82,19 @@ const ROUTES: &[(&str, Handler)] = &[
     ("refs/local", |router, args, _| Box::pin(refs::refs_local(router, args))),
     ("repo/gc", |router, args, _| Box::pin(repo::gc(router, args))),
     ("repo/stat", |router, args, _| Box::pin(repo::stat(router, args))),
+    ("shutdown", |router, _, _| Box::pin(async { Ok(id::shutdown(router)) })),
     ("version", |_, _, _| Box::pin(async { Ok(Reply::Value(version())) })),
 ];
 
 impl Router {
-    /// A router over a running node and its repository.
-    pub fn new(node: Node, repo: Repo) -> Self {
-        Self { node, repo: Arc::new(repo) }
+    /// A router over a running node and its repository; `stop` is cancelled by `shutdown`.
+    pub fn new(node: Node, repo: Repo, stop: CancellationToken) -> Self {
+        Self { node, repo: Arc::new(repo), stop }
+    }
+
+    /// Whether there is such a command.
+    pub fn knows(command: &str) -> bool {
+        ROUTES.binary_search_by(|(name, _)| (*name).cmp(command)).is_ok()
     }
 
     /// Answers one request.

@@ -19,6 +19,8 @@ pub type Bytes = Pin<Box<dyn Stream<Item = Result<bytes::Bytes, Error>> + Send>>
 
 /// What a command answers.
 pub enum Reply {
+    /// Nothing but that it is done.
+    Empty,
     /// One JSON value.
     Value(Value),
     /// Newline-separated JSON values, as they come.

@@ -1,0 +1,196 @@
+//! The RPC over a socket, as a client: to the daemon of this repository, or to one that was named.
+
+use std::pin::Pin;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, Stream, StreamExt as _};
+use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::output::CliError;
+use super::upload;
+use crate::http::Address;
+use crate::rpc::{self, Body, Lines, Reply};
+use crate::task;
+
+type Upload = UnsyncBoxBody<Bytes, std::io::Error>;
+/// Longest line of a reply, in bytes: a bound for a daemon gone wrong.
+const LINE_MAX_BYTES: usize = 64 << 20;
+
+/// A connection to a daemon.
+pub struct Socket {
+    sender: tokio::sync::Mutex<SendRequest<Upload>>,
+    authorization: Option<String>,
+}
+
+impl Socket {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The system's: nobody listens there.
+    pub async fn connect(
+        address: &Address,
+        authorization: Option<String>,
+    ) -> std::io::Result<Self> {
+        let sender = match address {
+            Address::Tcp(to) => {
+                let stream = tokio::net::TcpStream::connect(to).await?;
+                stream.set_nodelay(true)?;
+                open(stream).await?
+            }
+            Address::Unix(path) => open(tokio::net::UnixStream::connect(path).await?).await?,
+        };
+        Ok(Self { sender: tokio::sync::Mutex::new(sender), authorization })
+    }
+
+    /// Sends a request; the reply is read as it comes.
+    ///
+    /// # Errors
+    /// The command's, in its own words.
+    pub async fn call(&self, command: &str, query: &str, body: Body) -> Result<Reply, CliError> {
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("/api/v0/{command}?{query}"))
+            .header(HOST, "localhost")
+            .header(USER_AGENT, concat!("henge/", env!("CARGO_PKG_VERSION")));
+        if let Some(secret) = &self.authorization {
+            request = request.header(AUTHORIZATION, secret);
+        }
+        let body = match body {
+            Body::None => Empty::new().map_err(|never| match never {}).boxed_unsync(),
+            Body::Files(source) => {
+                let (kind, pieces) = upload::multipart(source);
+                request = request.header(CONTENT_TYPE, kind);
+                StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
+            }
+        };
+        let request = request.body(body).map_err(|e| CliError::new(e.to_string()))?;
+        let sent = self.sender.lock().await.send_request(request).await;
+        reply(sent.map_err(|e| CliError::new(format!("the daemon does not answer: {e}")))?).await
+    }
+}
+
+async fn open<S>(stream: S) -> std::io::Result<SendRequest<Upload>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) =
+        handshake(TokioIo::new(stream)).await.map_err(std::io::Error::other)?;
+    task::detach(async move {
+        // Whoever waits for a reply hears of it there.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+/// Tells the shape of a reply by its headers, as Kubo's clients do.
+async fn reply(response: Response<Incoming>) -> Result<Reply, CliError> {
+    let headers = response.headers().clone();
+    let status = response.status();
+    let mut content = content(response.into_body());
+    if status != StatusCode::OK {
+        return Err(refusal(status, &headers, content).await);
+    }
+    if headers.contains_key("x-chunked-output") {
+        return Ok(Reply::Lines(lines(content)));
+    }
+    if headers.contains_key("x-stream-output") {
+        let length = headers.get("x-content-length").and_then(|v| v.to_str().ok()?.parse().ok());
+        return Ok(Reply::Bytes { stream: content, length });
+    }
+    let mut whole = BytesMut::new();
+    while let Some(piece) = content.next().await {
+        whole.extend_from_slice(&piece?);
+        bounded(whole.len())?;
+    }
+    if whole.is_empty() {
+        return Ok(Reply::Empty);
+    }
+    serde_json::from_slice(&whole)
+        .map(Reply::Value)
+        .map_err(|e| CliError::new(format!("the daemon answered with what is no JSON: {e}")))
+}
+
+type Content = Pin<Box<dyn Stream<Item = Result<Bytes, rpc::Error>> + Send>>;
+
+/// The data of a reply; an error told in the trailer is its last item.
+fn content(body: Incoming) -> Content {
+    let broken = |e: hyper::Error| failed(format!("the daemon's reply broke off: {e}"));
+    let frames = http_body_util::BodyStream::new(body);
+    Box::pin(frames.filter_map(move |frame| async move {
+        match frame {
+            Err(error) => Some(Err(broken(error))),
+            Ok(frame) => match frame.into_data() {
+                Ok(data) => Some(Ok(data)),
+                Err(frame) => {
+                    let text = frame.trailers_ref()?.get("x-stream-error")?;
+                    Some(Err(failed(String::from_utf8_lossy(text.as_bytes()))))
+                }
+            },
+        }
+    }))
+}
+
+/// The JSON values of a reply, a line each.
+fn lines(content: Content) -> Lines {
+    let start = Some((content, BytesMut::new()));
+    Box::pin(stream::unfold(start, |state| async {
+        let (mut content, mut buffer) = state?;
+        loop {
+            if let Some(end) = buffer.iter().position(|b| *b == b'\n') {
+                let line = buffer.split_to(end + 1);
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
+                let value = serde_json::from_slice(&line);
+                let value = value.map_err(|e| failed(format!("a line that is no JSON: {e}")));
+                return Some((value, Some((content, buffer))));
+            }
+            match content.next().await {
+                Some(Ok(piece)) => buffer.extend_from_slice(&piece),
+                Some(Err(error)) => return Some((Err(error), None)),
+                None => return None,
+            }
+            if bounded(buffer.len()).is_err() {
+                return Some((Err(failed("a line of the reply is too long")), None));
+            }
+        }
+    }))
+}
+
+/// The error of a reply that is none.
+async fn refusal(status: StatusCode, headers: &HeaderMap, mut content: Content) -> CliError {
+    let mut text = BytesMut::new();
+    while let Some(Ok(piece)) = content.next().await {
+        text.extend_from_slice(&piece);
+        if bounded(text.len()).is_err() {
+            break;
+        }
+    }
+    let json =
+        headers.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/json"));
+    let message = json
+        .then(|| serde_json::from_slice::<Value>(&text).ok())
+        .flatten()
+        .and_then(|value| value.get("Message")?.as_str().map(str::to_owned));
+    CliError::new(message.unwrap_or_else(|| {
+        format!("the daemon answered {status}: {}", String::from_utf8_lossy(&text).trim())
+    }))
+}
+
+fn bounded(len: usize) -> Result<(), CliError> {
+    match len > LINE_MAX_BYTES {
+        true => Err(CliError::new("the daemon's reply is too long")),
+        false => Ok(()),
+    }
+}
+
+fn failed(message: impl Into<String>) -> rpc::Error {
+    rpc::Error { message: message.into(), client: false }
+}

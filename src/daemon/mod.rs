@@ -1,0 +1,191 @@
+//! Boot and stop, as two lists to read: from a repository on the disk to a node that answers, and
+//! back.
+
+mod settings;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::repo::{self, Repo};
+use crate::config::{Config, FileError, IdentityError, RepoError, check};
+use crate::http::{Address, Listener};
+use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
+use crate::rpc::Router;
+use crate::rpc::http::Service;
+use crate::store::{Store, StoreError};
+use crate::task;
+
+/// File of a running daemon's repository that tells where its RPC listens.
+pub const API_FILE: &str = "api";
+/// Time for requests in progress to end when the daemon stops; after it, whoever is late is left.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// What kept the node from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The repository.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// A value in the configuration.
+    #[error("config: {0}")]
+    Config(#[from] FileError),
+    /// The identity in the configuration.
+    #[error("config: {0}")]
+    Identity(#[from] IdentityError),
+    /// The importer's settings in the configuration.
+    #[error("config: Import: {0}")]
+    Import(String),
+    /// A listener's address in the configuration.
+    #[error("config: {key}: {cause}")]
+    Address {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        cause: String,
+    },
+    /// The RPC would be open to everybody.
+    #[error(
+        "refusing to serve the RPC on {0}: whoever reaches it can do anything. Listen on the \
+         loopback, or set API.Authorizations"
+    )]
+    Exposed(Address),
+    /// A listener could not be bound, or a file not be written: names it.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The store.
+    #[error("{path}: {source}")]
+    Store {
+        /// Its directory.
+        path: String,
+        /// The reason.
+        source: StoreError,
+    },
+}
+
+/// Brings up a node without listeners over the repository at `root`.
+///
+/// # Errors
+/// Names the file or key; nothing was changed then.
+pub fn boot(root: &Path) -> Result<Router, BootError> {
+    let (node, repo, _) = bring_up(root)?;
+    Ok(Router::new(node, repo, CancellationToken::new()))
+}
+
+/// The same without a router: for programs that hold the node themselves. The repository stays
+/// locked for as long as its handle lives.
+///
+/// # Errors
+/// As [`boot`].
+pub fn open(root: &Path) -> Result<(Node, Repo), BootError> {
+    bring_up(root).map(|(node, repo, _)| (node, repo))
+}
+
+fn bring_up(root: &Path) -> Result<(Node, Repo, Config), BootError> {
+    let repo = Repo::open(root, repo::wait_from_env())?;
+    let config = repo.config()?;
+    check::check_boot(&config)?;
+    let settings = settings::node(&repo, &config)?;
+    let store = open_store(&repo, config.hash_on_read())?;
+    Ok((Node::new(settings, store), repo, config))
+}
+
+/// A node that serves.
+pub struct Daemon {
+    root: PathBuf,
+    router: Router,
+    stop: CancellationToken,
+    serving: TaskTracker,
+}
+
+impl Daemon {
+    /// The boot list. Says each step in the words that Kubo's tools wait for; the last of them
+    /// comes when everything answers.
+    ///
+    /// # Errors
+    /// The first step that failed; what was begun is undone.
+    pub async fn start(root: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<Self, BootError> {
+        let stop = CancellationToken::new();
+        say(&versions());
+        let place = root.to_owned();
+        let (node, repo, config) = task::blocking(move || bring_up(&place)).await?;
+        let router = Router::new(node, repo, stop.clone());
+        say(&format!("PeerID: {}", config.peer_id().unwrap_or_default()));
+        say("Swarm not listening, running in offline mode.");
+        let wanted = settings::addresses("Addresses.API", &config.api_addresses())?;
+        let mut apis = Vec::with_capacity(wanted.len());
+        for address in &wanted {
+            apis.push(Listener::bind(address).await?);
+        }
+        let bound: Vec<Address> = apis.iter().map(|api| api.address().clone()).collect();
+        let guard = settings::guard(&config, &bound)?;
+        let daemon = Self { root: root.to_owned(), router, stop, serving: TaskTracker::new() };
+        for api in apis {
+            let service = Service::new(daemon.router.clone(), guard.clone());
+            task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
+        }
+        if let Some(first) = bound.first() {
+            write_file(&daemon.root, API_FILE, &first.reachable().to_string())?;
+        }
+        for address in &bound {
+            say(&format!("RPC API server listening on {address}"));
+        }
+        say("Daemon is ready");
+        Ok(daemon)
+    }
+
+    /// Cancelling this stops the daemon.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Serves until told to stop; then the stop list, the boot list backwards.
+    pub async fn run(self) {
+        self.stop.cancelled().await;
+        // A client that still finds the file is refused at the socket, and goes on by itself.
+        let _ = std::fs::remove_file(self.root.join(API_FILE));
+        self.serving.close();
+        if tokio::time::timeout(DRAIN_TIME, self.serving.wait()).await.is_err() {
+            tracing::warn!("requests still in progress are cut off");
+        }
+        // The last handle: the store is flushed and closed.
+        drop(self.router);
+    }
+}
+
+/// What `version --all` prints.
+fn versions() -> String {
+    format!(
+        "Kubo version: {KUBO_LEVEL}-henge-{}\nRepo version: {KUBO_REPO}\n\
+         System version: {}/{}\nGolang version: none",
+        env!("CARGO_PKG_VERSION"),
+        crate::rpc::arch(),
+        std::env::consts::OS
+    )
+}
+
+/// Writes a small file whole, without a newline: readers take it as it is.
+fn write_file(root: &Path, name: &str, text: &str) -> Result<(), BootError> {
+    let (path, new) = (root.join(name), root.join(format!("{name}.new")));
+    std::fs::write(&new, text)?;
+    Ok(std::fs::rename(&new, &path)?)
+}
+
+fn open_store(repo: &Repo, hash_on_read: bool) -> Result<Store, BootError> {
+    if !crc32c_in_hardware() {
+        tracing::warn!("built without CRC32C in hardware: reading blocks will be slow");
+    }
+    let path = repo.store_dir();
+    let named = |source| BootError::Store { path: path.display().to_string(), source };
+    match hash_on_read {
+        true => Store::open_hashing(&path).map_err(named),
+        false => Store::open(&path).map_err(named),
+    }
+}
+
+/// Whether the checksums of the store were compiled for this processor's own instruction.
+fn crc32c_in_hardware() -> bool {
+    cfg!(not(target_arch = "x86_64")) || cfg!(target_feature = "sse4.2")
+}

@@ -1,0 +1,180 @@
+//! HTTP/1.1 listeners: binding, accepting, bounds on connections and headers, draining.
+//!
+//! Owns connections; what is answered is the mouth's affair. Header names go out in Title-Case,
+//! because Kubo's clients and tests look for them so.
+
+pub mod address;
+pub mod trailers;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use address::Address;
+use trailers::{Announcing, NextRequest};
+
+/// Connections of one listener at a time; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 1024;
+/// Headers of one request.
+const HEADERS_MAX: usize = 128;
+/// Bytes of a request's first line and headers together; more is answered with 431.
+const HEAD_MAX_BYTES: usize = 64 << 10;
+/// Time that a client has for a request's head; also how long an idle connection is kept.
+const HEAD_TIME: Duration = Duration::from_secs(60);
+/// Wait after an error of accept: out of descriptors, mostly, which passes.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Something that answers requests; clones serve one connection each.
+pub trait Answer: Clone + Send + Sync + 'static {
+    /// The reply's body.
+    type Body: Body<Data = Bytes, Error = Infallible> + Send + 'static;
+
+    /// Answers a request; tells `next` when the reply leaves the connection open.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        next: NextRequest,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// A bound listener.
+pub struct Listener {
+    socket: Socket,
+    address: Address,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    /// Binds an address. A Unix socket that nobody serves any more is replaced.
+    ///
+    /// # Errors
+    /// Names the address.
+    pub async fn bind(address: &Address) -> io::Result<Self> {
+        let named = |e: io::Error| io::Error::new(e.kind(), format!("listen {address}: {e}"));
+        match address {
+            Address::Tcp(wanted) => {
+                let socket = TcpListener::bind(wanted).await.map_err(named)?;
+                let address = Address::Tcp(socket.local_addr().map_err(named)?);
+                Ok(Self { socket: Socket::Tcp(socket), address })
+            }
+            Address::Unix(path) => {
+                if path.exists() && tokio::net::UnixStream::connect(path).await.is_err() {
+                    std::fs::remove_file(path).map_err(named)?;
+                }
+                let socket = UnixListener::bind(path).map_err(named)?;
+                Ok(Self { socket: Socket::Unix(socket), address: address.clone() })
+            }
+        }
+    }
+
+    /// Where it listens: with the port that the system chose, if it was to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Serves until `stop`, then lets requests in progress end: when this returns, all have.
+    pub async fn serve(self, service: impl Answer, stop: CancellationToken) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let open = TaskTracker::new();
+        loop {
+            let permit = tokio::select! {
+                () = stop.cancelled() => break,
+                permit = Arc::clone(&room).acquire_owned() => permit,
+            };
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.accept() => accepted,
+            };
+            let (service, stop) = (service.clone(), stop.clone());
+            match accepted {
+                Ok(Connection::Tcp(stream)) => {
+                    crate::task::track(&open, async move {
+                        converse(stream, service, stop).await;
+                        drop(permit);
+                    });
+                }
+                Ok(Connection::Unix(stream)) => {
+                    crate::task::track(&open, async move {
+                        converse(stream, service, stop).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, address = %self.address, "cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        open.close();
+        open.wait().await;
+        if let Address::Unix(path) = &self.address {
+            // Somebody may have cleaned up already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Connection> {
+        Ok(match &self.socket {
+            Socket::Tcp(socket) => {
+                let (stream, _) = socket.accept().await?;
+                stream.set_nodelay(true)?;
+                Connection::Tcp(stream)
+            }
+            Socket::Unix(socket) => Connection::Unix(socket.accept().await?.0),
+        })
+    }
+}
+
+enum Connection {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+/// Serves one connection to its end; on `stop` the request in progress is the last.
+async fn converse<S>(stream: S, service: impl Answer, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (stream, next) = Announcing::new(stream);
+    let answer = service_fn(move |request| {
+        let (service, next) = (service.clone(), next.clone());
+        async move { Ok::<_, Infallible>(service.answer(request, next).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_MAX_BYTES)
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(stream), answer);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // Clients go away in the middle every day.
+        tracing::debug!(%error, "connection ended");
+    }
+}

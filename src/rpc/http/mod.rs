@@ -1,0 +1,167 @@
+//! The RPC over HTTP/1.1: Kubo's envelope around requests and replies.
+//!
+//! Owns methods, status, headers, uploads and trailers. Commands know none of it.
+//!
+//! Source: go-ipfs-cmds `http`, Kubo `core/corehttp`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod guard;
+mod multipart;
+mod reply;
+
+use std::sync::Arc;
+
+use futures_util::stream::{Stream, StreamExt as _};
+use http_body_util::BodyStream;
+use hyper::header::{ALLOW, HeaderName, HeaderValue, ORIGIN};
+use hyper::{Method, Request, Response, StatusCode, header};
+
+use self::guard::Guard;
+use self::reply::Outgoing;
+use super::{Body, Router};
+use crate::http::Answer;
+use crate::http::trailers::NextRequest;
+
+pub use hyper::body::Incoming;
+
+/// Where the commands are.
+const PREFIX: &str = "/api/v0/";
+
+/// Answers requests of one listener.
+#[derive(Clone)]
+pub struct Service {
+    router: Router,
+    guard: Arc<Guard>,
+}
+
+impl Service {
+    /// A service over a router.
+    pub fn new(router: Router, guard: Guard) -> Self {
+        Self { router, guard: Arc::new(guard) }
+    }
+
+    async fn dispatch(&self, request: Request<Incoming>) -> Response<Outgoing> {
+        let Some(command) = request.uri().path().strip_prefix(PREFIX) else {
+            return reply::plain(StatusCode::NOT_FOUND, "404 page not found");
+        };
+        if !self.guard.admits_origin(request.headers()) {
+            return reply::plain(StatusCode::FORBIDDEN, "403 - Forbidden");
+        }
+        if request.method() == Method::OPTIONS {
+            return preflight();
+        }
+        if request.method() != Method::POST {
+            let mut refused =
+                reply::plain(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed");
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("OPTIONS, POST"));
+            return refused;
+        }
+        if !self.guard.admits_client(request.headers(), request.uri().path()) {
+            return reply::plain(
+                StatusCode::FORBIDDEN,
+                "Kubo RPC Access Denied: Please provide a valid authorization token as defined in \
+                 the API.Authorizations configuration.",
+            );
+        }
+        let Some((command, query)) = locate(command, request.uri().query().unwrap_or_default())
+        else {
+            return reply::plain(StatusCode::NOT_FOUND, "404 page not found");
+        };
+        let body = match multipart::boundary(request.headers()) {
+            Some(boundary) => Body::Files(multipart::entries(request.into_body(), boundary)),
+            None => Body::None,
+        };
+        let uploads = matches!(body, Body::Files(_));
+        let answer = self.router.call(super::Request { command, query, body }).await;
+        reply::of(answer, uploads)
+    }
+
+    /// Tells a page whose origin is allowed that it may read the reply.
+    fn allow_origin(&self, response: &mut Response<Outgoing>, origin: Option<HeaderValue>) {
+        let headers = response.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        let allowed = origin.filter(|o| o.to_str().is_ok_and(|text| self.guard.admits(text)));
+        if let Some(origin) = allowed {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
+    }
+}
+
+impl Answer for Service {
+    type Body = Outgoing;
+
+    async fn answer(&self, request: Request<Incoming>, next: NextRequest) -> Response<Outgoing> {
+        let origin = request.headers().get(ORIGIN).cloned();
+        let mut response = self.dispatch(request).await;
+        if response.headers().get(header::CONNECTION).is_none() {
+            next.begins();
+        }
+        self.allow_origin(&mut response, origin);
+        response
+    }
+}
+
+/// The command of a path and the query it means: names behind the longest known command are
+/// arguments (`pin/add/<cid>`). `None` for an unknown command.
+fn locate(path: &str, query: &str) -> Option<(String, String)> {
+    let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+    (1..=segments.len()).rev().find_map(|n| {
+        let (command, extra) = segments.split_at_checked(n)?;
+        let command = command.join("/");
+        if !Router::knows(&command) {
+            return None;
+        }
+        let mut query = query.to_owned();
+        for argument in extra {
+            // Path and query share their escapes, so the text moves as it is.
+            query = format!("{query}&arg={argument}");
+        }
+        Some((command, query))
+    })
+}
+
+/// What a browser asks before it posts.
+fn preflight() -> Response<Outgoing> {
+    let mut response = reply::plain(StatusCode::OK, "");
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "PUT, POST"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, User-Agent"),
+    ] {
+        headers.insert::<HeaderName>(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The data of a body, without its trailers.
+fn data(body: Incoming) -> impl Stream<Item = Result<bytes::Bytes, hyper::Error>> + Send {
+    BodyStream::new(body).filter_map(|frame| async {
+        match frame {
+            Ok(frame) => frame.into_data().ok().map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_behind_a_command_are_arguments() {
+        let found = |path: &str, query: &str| locate(path, query);
+        assert_eq!(found("id", ""), Some(("id".into(), "".into())));
+        assert_eq!(found("pin/add/Qm1", "a=b"), Some(("pin/add".into(), "a=b&arg=Qm1".into())));
+        assert_eq!(found("refs/local", ""), Some(("refs/local".into(), "".into())));
+        assert_eq!(found("nothing", ""), None);
+        assert_eq!(found("", ""), None);
+    }
+}

@@ -1,0 +1,217 @@
+//! Uploads: a multipart body becomes the entries of an import while it is still arriving.
+//!
+//! Names come from strangers: they are decoded, split at `/`, and refused when they climb. Nothing
+//! is buffered beyond a few pieces: the import takes them as it reads.
+//!
+//! Source: Kubo's `files` multipart format: `filename` percent-encoded, `Content-Type` telling
+//! folders (`application/x-directory`) and symlinks (`application/symlink`).
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+use std::io::{self, Read};
+
+use bytes::{Buf as _, Bytes};
+use hyper::HeaderMap;
+use hyper::header::CONTENT_TYPE;
+use multer::{Field, Multipart};
+use tokio::sync::mpsc;
+
+use super::Incoming;
+use crate::node::{Content, Entry, Source};
+use crate::task;
+
+/// Entries parsed ahead of the import.
+const ENTRIES: usize = 16;
+/// Pieces of one file received ahead of the import.
+const PIECES: usize = 8;
+/// Longest symlink target, in bytes.
+const TARGET_MAX_BYTES: usize = 64 << 10;
+
+/// The boundary of a multipart body, or `None` for another body.
+pub fn boundary(headers: &HeaderMap) -> Option<String> {
+    multer::parse_boundary(headers.get(CONTENT_TYPE)?.to_str().ok()?).ok()
+}
+
+/// The entries of a multipart body, as they arrive.
+pub fn entries(body: Incoming, boundary: String) -> Source {
+    let (out, inbox) = mpsc::channel(ENTRIES);
+    task::detach(async move {
+        if let Err(error) = parse(body, boundary, &out).await {
+            // An import that has failed wants no error any more.
+            let _ = out.send(Err(error)).await;
+        }
+    });
+    Box::new(Arriving { inbox })
+}
+
+struct Arriving {
+    inbox: mpsc::Receiver<io::Result<Entry>>,
+}
+
+impl Iterator for Arriving {
+    type Item = io::Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.inbox.blocking_recv()
+    }
+}
+
+/// A file as it arrives. Its end is said, so that a connection that breaks is no short file.
+struct Pieces {
+    inbox: mpsc::Receiver<io::Result<Bytes>>,
+    current: Bytes,
+    ended: bool,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() && !self.ended {
+            match self.inbox.blocking_recv() {
+                // An empty piece says that the file is whole.
+                Some(Ok(piece)) if piece.is_empty() => self.ended = true,
+                Some(Ok(piece)) => self.current = piece,
+                Some(Err(error)) => return Err(error),
+                None => return Err(io::Error::other("the upload was cut short")),
+            }
+        }
+        let n = self.current.len().min(out.len());
+        if let Some(space) = out.get_mut(..n) {
+            self.current.copy_to_slice(space);
+        }
+        Ok(n)
+    }
+}
+
+async fn parse(
+    body: Incoming,
+    boundary: String,
+    out: &mpsc::Sender<io::Result<Entry>>,
+) -> io::Result<()> {
+    let mut parts = Multipart::new(super::data(body), boundary);
+    while let Some(field) = parts.next_field().await.map_err(broken)? {
+        let path = path_of(&field)?;
+        let kind = field.content_type().map(|mime| mime.essence_str().to_owned());
+        let content = match kind.as_deref() {
+            Some("application/x-directory") => Content::Directory,
+            Some("application/symlink") => Content::Symlink(target(field).await?),
+            _ => {
+                if !file(path, field, out).await? {
+                    return Ok(()); // The import has ended.
+                }
+                continue;
+            }
+        };
+        // The root of an upload may be sent as a folder without a name: it adds nothing.
+        if !path.is_empty() && out.send(Ok(Entry { path, content })).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Hands a file over and feeds it; tells whether the import still takes entries.
+async fn file(
+    path: Vec<Bytes>,
+    mut field: Field<'_>,
+    out: &mpsc::Sender<io::Result<Entry>>,
+) -> io::Result<bool> {
+    let path = if path.is_empty() { vec![Bytes::new()] } else { path };
+    let (feed, inbox) = mpsc::channel(PIECES);
+    let reader = Pieces { inbox, current: Bytes::new(), ended: false };
+    if out.send(Ok(Entry { path, content: Content::File(Box::new(reader)) })).await.is_err() {
+        return Ok(false);
+    }
+    loop {
+        let piece = match field.chunk().await {
+            Ok(Some(piece)) if piece.is_empty() => continue,
+            Ok(piece) => Ok(piece.unwrap_or_default()),
+            Err(error) => Err(broken(error)),
+        };
+        let last = !matches!(&piece, Ok(bytes) if !bytes.is_empty());
+        if feed.send(piece).await.is_err() {
+            return Ok(false);
+        }
+        if last {
+            return Ok(true);
+        }
+    }
+}
+
+async fn target(mut field: Field<'_>) -> io::Result<Bytes> {
+    let mut target = Vec::new();
+    while let Some(piece) = field.chunk().await.map_err(broken)? {
+        target.extend_from_slice(&piece);
+        if target.len() > TARGET_MAX_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "symlink target too long"));
+        }
+    }
+    Ok(target.into())
+}
+
+/// The names of a part: its percent-decoded `filename`; none for a part without one.
+fn path_of(field: &Field<'_>) -> io::Result<Vec<Bytes>> {
+    names(field.file_name().unwrap_or_default())
+}
+
+fn names(encoded: &str) -> io::Result<Vec<Bytes>> {
+    let decoded = percent_decode(encoded);
+    let mut names = Vec::new();
+    for name in decoded.split(|b| *b == b'/').filter(|n| !n.is_empty() && *n != b".") {
+        if name == b".." {
+            let text = format!("invalid name in upload: {encoded:?}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        names.push(Bytes::copy_from_slice(name));
+    }
+    Ok(names)
+}
+
+/// Undoes Go's query escaping: `%XX`, and `+` for a space. What is no escape stays as it is.
+fn percent_decode(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let hex =
+        |at: usize| char::from(*bytes.get(at)?).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match (byte, hex(at.saturating_add(1)), hex(at.saturating_add(2))) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                at = at.saturating_add(3);
+                continue;
+            }
+            (b'+', ..) => out.push(b' '),
+            _ => out.push(*byte),
+        }
+        at = at.saturating_add(1);
+    }
+    out
+}
+
+fn broken(error: multer::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("broken upload: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_decoded_and_cannot_climb() {
+        let parts = |text: &str| names(text).unwrap();
+        assert_eq!(parts("a%2Fb/c"), ["a", "b", "c"]);
+        assert_eq!(parts("%E6%B0%B4+x%zz"), ["水 x%zz"]);
+        assert_eq!(parts("/tmp//x/./y"), ["tmp", "x", "y"]);
+        assert!(parts("").is_empty());
+        for bad in ["..", "a/../b", "%2e%2e/x", "a%2f..%2fb"] {
+            assert!(names(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Replies as HTTP: status, headers, bodies, and the trailer that tells of a late failure.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::stream::{Stream, StreamExt as _};
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SERVER, TRAILER,
+};
+use hyper::{Response, StatusCode, header};
+
+use crate::node::KUBO_LEVEL;
+use crate::rpc::{Error, Reply};
+
+/// Where an error goes once the reply has begun.
+const STREAM_ERROR: HeaderName = HeaderName::from_static("x-stream-error");
+const CHUNKED: HeaderName = HeaderName::from_static("x-chunked-output");
+const STREAMED: HeaderName = HeaderName::from_static("x-stream-output");
+const LENGTH: HeaderName = HeaderName::from_static("x-content-length");
+/// Headers that a page may read and send.
+const EXPOSED: &str = "X-Stream-Output, X-Chunked-Output, X-Content-Length";
+/// Longest text of an error in a trailer, in bytes: clients bound their headers.
+const TRAILER_MAX_BYTES: usize = 2 << 10;
+
+/// A body on its way out.
+pub struct Outgoing {
+    from: From_,
+}
+
+enum From_ {
+    Whole(Option<Bytes>),
+    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>),
+    Done,
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let next = match &mut self.from {
+            From_::Whole(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            From_::Stream(stream) => stream.poll_next_unpin(context),
+            From_::Done => Poll::Ready(None),
+        };
+        next.map(|item| match item? {
+            Ok(bytes) => Some(Ok(Frame::data(bytes))),
+            Err(error) => {
+                self.from = From_::Done;
+                Some(Ok(Frame::trailers(trailer(&error))))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.from, From_::Whole(None) | From_::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.from {
+            From_::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            From_::Stream(_) => SizeHint::default(),
+            From_::Done => SizeHint::with_exact(0),
+        }
+    }
+}
+
+fn trailer(error: &Error) -> HeaderMap {
+    let mut text: String =
+        error.message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let end = text.floor_char_boundary(TRAILER_MAX_BYTES);
+    text.truncate(end);
+    let fallback = || HeaderValue::from_static("failed");
+    let value = HeaderValue::from_bytes(text.as_bytes()).unwrap_or_else(|_| fallback());
+    HeaderMap::from_iter([(STREAM_ERROR, value)])
+}
+
+/// A reply of plain text.
+pub fn plain(status: StatusCode, text: &'static str) -> Response<Outgoing> {
+    let mut response =
+        whole(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()));
+    if status != StatusCode::OK {
+        // The body of a request that was refused is not read.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The reply of a command. An upload that may not have been read to its end closes the connection.
+pub fn of(answer: Result<Reply, Error>, uploads: bool) -> Response<Outgoing> {
+    let mut response = match answer {
+        Ok(Reply::Empty) => whole(StatusCode::OK, "text/plain; charset=utf-8", Bytes::new()),
+        Ok(Reply::Value(value)) => {
+            whole(StatusCode::OK, "application/json", format!("{value}\n").into())
+        }
+        Ok(Reply::Lines(lines)) => {
+            let lines = lines.map(|line| Ok(Bytes::from(format!("{}\n", line?))));
+            let mut response = streamed("application/json", Box::pin(lines));
+            response.headers_mut().insert(CHUNKED, HeaderValue::from_static("1"));
+            response
+        }
+        Ok(Reply::Bytes { stream, length }) => {
+            let mut response = streamed("text/plain", stream);
+            response.headers_mut().insert(STREAMED, HeaderValue::from_static("1"));
+            if let Some(length) = length {
+                response.headers_mut().insert(LENGTH, HeaderValue::from(length));
+            }
+            response
+        }
+        Err(error) => failed(&error),
+    };
+    if uploads {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn failed(error: &Error) -> Response<Outgoing> {
+    let status =
+        if error.client { StatusCode::BAD_REQUEST } else { StatusCode::INTERNAL_SERVER_ERROR };
+    whole(status, "application/json", format!("{}\n", error.envelope()).into())
+}
+
+fn streamed(
+    kind: &'static str,
+    stream: Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>,
+) -> Response<Outgoing> {
+    let mut response = with_headers(kind, Outgoing { from: From_::Stream(stream) });
+    response.headers_mut().insert(TRAILER, HeaderValue::from_static("X-Stream-Error"));
+    response
+}
+
+fn whole(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Outgoing> {
+    let mut response = with_headers(kind, Outgoing { from: From_::Whole(Some(text)) });
+    *response.status_mut() = status;
+    response
+}
+
+fn with_headers(kind: &'static str, body: Outgoing) -> Response<Outgoing> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(EXPOSED));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    if let Ok(server) = HeaderValue::from_str(&format!("kubo/{KUBO_LEVEL}")) {
+        headers.insert(SERVER, server);
+    }
+    response
+}
