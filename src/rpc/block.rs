@@ -47,7 +47,9 @@ pub async fn put(router: &Router, args: Args, body: Body) -> Result<Reply, Error
 }
 
 /// All of the next uploaded file, and the files after it.
-pub(super) async fn next_whole(mut source: Source) -> Result<(Option<bytes::Bytes>, Source), Error> {
+pub(super) async fn next_whole(
+    mut source: Source,
+) -> Result<(Option<bytes::Bytes>, Source), Error> {
     task::blocking(move || match source.next() {
         Some(entry) => Ok((Some(whole(entry)?), source)),
         None => Ok((None, source)),

@@ -45,10 +45,7 @@ impl Reply {
     }
 
     /// A reply of bytes from the node.
-    pub fn bytes<E>(
-        results: mpsc::Receiver<Result<bytes::Bytes, E>>,
-        length: Option<u64>,
-    ) -> Self
+    pub fn bytes<E>(results: mpsc::Receiver<Result<bytes::Bytes, E>>, length: Option<u64>) -> Self
     where
         E: Send + 'static,
         crate::node::Error: From<E>,

@@ -1,6 +1,7 @@
 //! The one integration binary: each further one would link RocksDB again.
 
 mod bad_input;
+mod car;
 mod cids;
 mod crash;
 mod docs;
