@@ -83,7 +83,8 @@ pub fn streams(files: &[PathBuf]) -> io::Result<Source> {
         let path = vec![Bytes::copy_from_slice(at.as_os_str().as_bytes())];
         Ok(Entry { path, content: Content::File(Box::new(Named { file, at })) })
     };
-    Ok(Box::new(files.to_vec().into_iter().map(open)))
+    let files: Vec<PathBuf> = files.into();
+    Ok(Box::new(files.into_iter().map(open)))
 }
 
 /// Bytes of all files below `roots`, for a progress bar: what cannot be read counts as nothing.
