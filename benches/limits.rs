@@ -4,6 +4,9 @@
 //! ratio is the median of ratios of pairs that ran one after the other, so that it holds when the
 //! machine's speed drifts. `HENGE_BENCH_MIB` sets the size of the file that add and cat move.
 
+// A bench reports on standard output.
+#![allow(clippy::print_stdout)]
+
 #[path = "limits/clock.rs"]
 mod clock;
 #[path = "limits/commands.rs"]
@@ -13,8 +16,10 @@ mod hashing;
 #[path = "limits/storing.rs"]
 mod storing;
 
-/// A bench and its name.
-const BENCHES: &[(&str, fn() -> anyhow::Result<()>)] = &[
+type Bench = fn() -> anyhow::Result<()>;
+
+/// Every bench and its name.
+const BENCHES: &[(&str, Bench)] = &[
     ("chunk", hashing::chunk),
     ("hash", hashing::hash),
     ("store", storing::put_and_get),

@@ -40,18 +40,26 @@ pub enum BootError {
     },
 }
 
-/// Brings up a node without a network over the repository at `root`.
+/// Brings up a node without a network over the repository at `root`, and what serves it.
+///
+/// # Errors
+/// As [`open`].
+pub fn boot(root: &Path) -> Result<Router, BootError> {
+    let (node, repo) = open(root)?;
+    Ok(Router::new(node, repo))
+}
+
+/// The node alone, and the repository whose lock guards its store: the node is to go first.
 ///
 /// # Errors
 /// Names the file or key; nothing was changed then.
-pub fn boot(root: &Path) -> Result<Router, BootError> {
+pub fn open(root: &Path) -> Result<(Node, Repo), BootError> {
     let repo = Repo::open(root, repo::wait_from_env())?;
     let config = repo.config()?;
     check::check_boot(&config)?;
     let settings = settings(&repo, &config)?;
     let store = open_store(&repo, config.hash_on_read())?;
-    let node = Node::new(settings, store);
-    Ok(Router::new(node, repo))
+    Ok((Node::new(settings, store), repo))
 }
 
 fn open_store(repo: &Repo, hash_on_read: bool) -> Result<Store, BootError> {

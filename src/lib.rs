@@ -10,7 +10,6 @@
 //! | [`dag`] | services: resolve, read, list, walk and import DAGs |
 //! | [`node`] | the core: every behaviour is a method of `Node` |
 //! | [`rpc`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
-#![forbid(unsafe_code)]
 
 pub mod cli;
 pub mod config;

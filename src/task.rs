@@ -1,6 +1,7 @@
 //! The only place that starts tasks and threads: names, joining, panics passed on.
 //!
 //! A panic in a task is a bug, never an answer: it is raised again in whoever waits.
+#![allow(clippy::disallowed_methods, reason = "this is where they are allowed")]
 
 use std::future::Future;
 
@@ -35,8 +36,9 @@ pub async fn join<T>(handle: JoinHandle<T>) -> T {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Tasks are not aborted here; only a runtime that is going down cancels them.
-            Err(_) => std::process::abort(),
+            // Tasks are not aborted here; only a runtime that is going down cancels them, and then
+            // whoever waits is about to be dropped, too.
+            Err(_) => std::future::pending().await,
         },
     }
 }

@@ -2,6 +2,15 @@
 //!
 //! The names come from whoever made the DAG. A member is written only when each of its names is a
 //! plain one and no folder on its way is a symlink; a symlink is made as it is, and never followed.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -49,7 +58,7 @@ pub fn unpack(reader: impl Read, target: &Path) -> Result<(), CliError> {
 /// The top name, and the names below it.
 fn split(name: &Path) -> Result<(PathBuf, PathBuf), CliError> {
     let mut parts = name.components();
-    let plain = |part: Component| match part {
+    let plain = |part: Component<'_>| match part {
         Component::Normal(name) => Ok(PathBuf::from(name)),
         _ => Err(refused(name, "it leads outside")),
     };
@@ -108,7 +117,7 @@ fn broken(error: io::Error) -> CliError {
 }
 
 fn failed(place: &Path, error: &io::Error) -> CliError {
-    CliError::new(format!("{}: {error}", place.display()))
+    CliError::new(format!("{}: {error}", safe(&place.to_string_lossy())))
 }
 
 fn refused(name: &Path, why: &str) -> CliError {

@@ -56,7 +56,7 @@ pub fn line(text: impl std::fmt::Display) -> Result<(), CliError> {
 /// Prints a reply as it is.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn json(value: &Value) -> Result<(), CliError> {
     line(value)
 }

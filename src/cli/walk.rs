@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use crate::dag::import::{Content, Entry, Source};
+use super::output::safe;
+use crate::node::{Content, Entry, Source};
 
 /// How a walk goes.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +48,7 @@ pub fn files(roots: &[PathBuf], rules: WalkRules) -> io::Result<Source> {
         if meta.is_dir() && !rules.recursive {
             let text = format!(
                 "'{}' is a directory, use the '-r' flag to specify directories",
-                root.display()
+                shown(root)
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
@@ -135,7 +136,7 @@ impl Walk {
                 Content::File(Box::new(Named { file, at }))
             }
             Found::Special => {
-                let text = format!("unrecognized file type for {}", at.display());
+                let text = format!("unrecognized file type for {}", shown(&at));
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
         };
@@ -197,7 +198,12 @@ fn named(verb: &str, at: &Path, error: &io::Error) -> io::Error {
         io::ErrorKind::Interrupted => return io::ErrorKind::Interrupted.into(),
         _ => error.to_string(),
     };
-    io::Error::new(error.kind(), format!("{verb} {}: {why}", at.display()))
+    io::Error::new(error.kind(), format!("{verb} {}: {why}", shown(at)))
+}
+
+/// A path on one line: names may hold anything.
+fn shown(path: &Path) -> String {
+    safe(&path.to_string_lossy())
 }
 
 fn is_hidden(name: &OsStr) -> bool {
@@ -214,6 +220,6 @@ fn base_name(root: &Path) -> io::Result<Bytes> {
         }
     };
     let nameless =
-        || io::Error::new(io::ErrorKind::InvalidInput, format!("{} has no name", root.display()));
+        || io::Error::new(io::ErrorKind::InvalidInput, format!("{} has no name", shown(root)));
     Ok(Bytes::copy_from_slice(name.ok_or_else(nameless)?.as_bytes()))
 }

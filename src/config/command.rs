@@ -14,29 +14,43 @@ use super::program_name;
 /// Why a read or a change was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
+    /// The private key is nobody's to read or set this way.
     #[error("cannot show or change private key through API")]
     PrivateKey,
+    /// Nor are the keys of remote pinning services.
     #[error("cannot show or change pinning services credentials")]
     ServiceCredentials,
+    /// The new peer ID belongs to another key.
     #[error(
         "cannot set Identity.PeerID to a value that does not match the node's private key; \
          use '{program} key rotate' to change the node identity"
     )]
-    PeerId { program: &'static str },
+    PeerId {
+        /// The name we were run under.
+        program: &'static str,
+    },
+    /// With `--json`: the value is not JSON.
     #[error("failed to unmarshal json. {0}")]
     Json(serde_json::Error),
+    /// The key cannot be read.
     #[error("failed to get config value: {:?}", .0.to_string())]
     Get(FileError),
+    /// The key cannot have this value.
     #[error("failed to set config value: {0} (maybe use --json?)")]
     Set(FileError),
+    /// What `config replace` was given is no configuration.
     #[error("failed to decode file as config: {0}")]
     NotAConfig(FileError),
+    /// What `config replace` was given holds a private key.
     #[error("setting private key with API is not supported")]
     ReplaceKey,
+    /// It names other pinning services than there are.
     #[error("cannot add or remove remote pinning services with 'config replace'")]
     ReplaceServices,
+    /// It changes how a pinning service is reached.
     #[error("cannot change remote pinning services api info with `config replace`")]
     ReplaceServiceApi,
+    /// The identity that is there cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
@@ -44,6 +58,7 @@ pub enum CommandError {
 /// How the text of `config KEY VALUE` is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Input {
+    /// As it is: a text.
     #[default]
     Text,
     /// `--json`. Wins over `--bool` when both are given, as in Kubo.

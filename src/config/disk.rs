@@ -139,6 +139,7 @@ mod tests {
         let held = lock(&path, None).unwrap();
         assert!(lock(&path, None).unwrap().is_none());
         assert!(lock(&path, Some(Duration::from_millis(60))).unwrap().is_none());
+        #[allow(clippy::disallowed_methods, reason = "the test holds its own thread")]
         let letting_go = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(100));
             drop(held);

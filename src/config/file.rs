@@ -21,24 +21,50 @@ pub const MAX_CONFIG_BYTES: usize = 16 << 20;
 /// Why a document or a change to it was refused. Values are never printed: they may be secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
+    /// Not JSON.
     #[error("failure to decode config: {0}")]
     Syntax(#[from] serde_json::Error),
+    /// JSON, but not an object.
     #[error("failure to decode config: expected an object")]
     NotAnObject,
+    /// More than [`MAX_CONFIG_BYTES`].
     #[error("failure to decode config: larger than {MAX_CONFIG_BYTES} bytes")]
     TooLarge,
+    /// A key has a value of another kind.
     #[error("failure to decode config: {key}: expected {expected}, found {found}")]
-    Kind { key: String, expected: String, found: &'static str },
+    Kind {
+        /// The key, with dots.
+        key: String,
+        /// The kind it takes.
+        expected: String,
+        /// The kind it was given.
+        found: &'static str,
+    },
+    /// No such key, or nothing under it.
     #[error("{0} not found")]
     UnknownKey(String),
+    /// The key leads through a value that has no keys.
     #[error("{0} key is not a map")]
     NotAMap(String),
+    /// More segments than any key has.
     #[error("key has more than {} segments", super::keys::MAX_SEGMENTS)]
     KeyTooDeep,
+    /// A size or a duration that cannot be read.
     #[error("{key}: {source}")]
-    Unit { key: String, source: UnitError },
+    Unit {
+        /// The key, with dots.
+        key: String,
+        /// The reason.
+        source: UnitError,
+    },
+    /// A value of the right kind that still cannot be meant.
     #[error("{key}: {reason}")]
-    Value { key: &'static str, reason: String },
+    Value {
+        /// The key, with dots.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// A configuration whose known keys all have their kind. `Debug` prints no values.

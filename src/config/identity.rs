@@ -14,10 +14,12 @@ use super::file::Config;
 /// Kinds of key that `init` knows by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Algorithm {
+    /// The default.
     #[default]
     Ed25519,
     /// Can be read, not made.
     Rsa,
+    /// The curve of many blockchains.
     Secp256k1,
 }
 
@@ -48,20 +50,38 @@ impl FromStr for Algorithm {
 /// Why an identity could not be made or read. Carries no part of a key.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
+    /// `--algorithm` names none of [`Algorithm`].
     #[error("unrecognized key type: {0}")]
     UnknownAlgorithm(String),
+    /// RSA keys are read, not made.
     #[error("RSA keys cannot be generated yet: use --algorithm ed25519")]
     RsaNotSupported,
+    /// A size was asked for that the algorithm does not have.
     #[error("invalid key size {bits}: {algorithm} keys are always 256 bits")]
-    KeySize { algorithm: &'static str, bits: u32 },
+    KeySize {
+        /// The algorithm's name.
+        algorithm: &'static str,
+        /// The size that was asked for, in bits.
+        bits: u32,
+    },
+    /// The configuration holds no key.
     #[error("Identity.PrivKey is not set")]
     NoKey,
+    /// The key's text is not base64.
     #[error("Identity.PrivKey is not base64")]
     NotBase64,
+    /// The key's bytes are not a private key.
     #[error("Identity.PrivKey is not a libp2p private key: {0}")]
     NotAKey(libp2p_identity::DecodingError),
+    /// The peer ID is not the key's.
     #[error("Identity.PeerID is {found}, but Identity.PrivKey belongs to {derived}")]
-    Mismatch { found: String, derived: PeerId },
+    Mismatch {
+        /// What the configuration says.
+        found: String,
+        /// What follows from the key.
+        derived: PeerId,
+    },
+    /// The new key has no encoding.
     #[error("the new key could not be encoded: {0}")]
     Encode(libp2p_identity::DecodingError),
 }

@@ -10,7 +10,9 @@ use super::units::{parse_bytes, parse_duration_ns};
 /// What the value of a key may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// A text.
     Text,
+    /// True or false.
     Bool,
     /// A whole number. Also for Kubo's `optionalInteger`.
     Int,
@@ -23,6 +25,7 @@ pub enum Kind {
     /// it rewrites whole structs (init, profiles, replace), so those write the bare text and
     /// `config KEY` does not.
     Strings,
+    /// A list of texts.
     List,
     /// A size text, or a number of bytes.
     Size,

@@ -18,12 +18,25 @@ use super::fresh;
 /// Why a profile was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
+    /// No profile of this name.
     #[error("{0} is not a profile")]
     Unknown(String),
+    /// The configuration does not take one of its values.
     #[error("profile {profile}: {source}")]
-    Edit { profile: &'static str, source: FileError },
+    Edit {
+        /// The profile's name.
+        profile: &'static str,
+        /// The reason.
+        source: FileError,
+    },
+    /// It asks for a free port, and the system has none.
     #[error("profile {profile}: no free port: {source}")]
-    NoPort { profile: &'static str, source: std::io::Error },
+    NoPort {
+        /// The profile's name.
+        profile: &'static str,
+        /// The reason.
+        source: std::io::Error,
+    },
 }
 
 /// One thing a profile does to one key.
@@ -49,6 +62,7 @@ enum Edit {
 /// A profile.
 #[derive(Debug)]
 pub struct Profile {
+    /// What `--profile` takes.
     pub name: &'static str,
     /// One line for `config profile --help`.
     pub about: &'static str,
@@ -60,8 +74,11 @@ pub struct Profile {
 /// A key that a profile changed. None is absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
+    /// The key, with dots.
     pub key: &'static str,
+    /// Its value before.
     pub old: Option<Value>,
+    /// Its value now.
     pub new: Option<Value>,
 }
 

@@ -44,51 +44,110 @@ const KUBO_STORAGE_MAX: &str = "10GB";
 /// Why a repository could not be made, opened, read or written. Each names the path.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
+    /// Nothing was made there yet.
     #[error("no IPFS repo found in {path}.\nplease run: '{program} init'", path = .path.display())]
-    NoRepo { path: PathBuf, program: &'static str },
+    NoRepo {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The name we were run under.
+        program: &'static str,
+    },
+    /// It is Kubo's.
     #[error(
         "{path} is a Kubo repository (fs-repo@{version}), which henge does not use in place: it \
          will be imported by '{program} repo migrate --from {path}', which this version does \
          not have yet",
         path = .path.display()
     )]
-    KuboRepo { path: PathBuf, version: String, program: &'static str },
+    KuboRepo {
+        /// The repository.
+        path: PathBuf,
+        /// Its version, as its `version` file spells it.
+        version: String,
+        /// The name we were run under.
+        program: &'static str,
+    },
+    /// A later henge made it.
     #[error(
         "{path} has layout {found}, but this version knows only up to {LAYOUT}: use a newer henge",
         path = .path.display()
     )]
-    NewerLayout { path: PathBuf, found: u32 },
+    NewerLayout {
+        /// The repository.
+        path: PathBuf,
+        /// Its layout.
+        found: u32,
+    },
+    /// An earlier henge made it, and its layout was given up.
     #[error(
         "{path} has layout {found}, which this version (layout {LAYOUT}) no longer reads: export \
          it with the henge that made it",
         path = .path.display()
     )]
-    OlderLayout { path: PathBuf, found: u32 },
+    OlderLayout {
+        /// The repository.
+        path: PathBuf,
+        /// Its layout.
+        found: u32,
+    },
+    /// The layout file is there and holds no number.
     #[error("{path} holds no layout version: the repository is damaged", path = .path.display())]
-    BadLayout { path: PathBuf },
+    BadLayout {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// Another process holds it.
     #[error("lock {path}: someone else has the lock", path = .path.display())]
-    Locked { path: PathBuf },
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// `init` where there is one.
     #[error("ipfs configuration file already exists!\nReinitializing would overwrite your keys")]
-    AlreadyInitialised { path: PathBuf },
+    AlreadyInitialised {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// The system refused.
     #[error("{path}: {text}", path = .path.display(), text = io_text(.source))]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// Its configuration cannot be read.
     #[error("{path}: {source}", path = .path.display())]
-    Config { path: PathBuf, source: FileError },
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: FileError,
+    },
+    /// `init` was given a configuration that cannot be read.
     #[error("the configuration given to init: {0}")]
     GivenConfig(FileError),
+    /// `init` was given a peer ID without its key.
     #[error(
         "the configuration given to init names a peer but not its key: leave out Identity.PeerID \
          to get a new one"
     )]
     GivenPeer,
+    /// The identity cannot be made or read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// `--profile` names none.
     #[error("invalid configuration profile: {0}")]
     UnknownProfile(String),
+    /// A profile cannot be applied.
     #[error(transparent)]
     Profile(ProfileError),
+    /// Every name for a backup is taken.
     #[error("{path}: too many backups of the config: remove some", path = .path.display())]
-    TooManyBackups { path: PathBuf },
+    TooManyBackups {
+        /// The configuration file.
+        path: PathBuf,
+    },
 }
 
 /// The two errors that scripts look for, spelled as Go spells them.
@@ -158,6 +217,7 @@ fn wait_from(text: &str) -> Option<Duration> {
 /// What `init` is asked for. No `Debug`: a given configuration may hold a private key.
 #[derive(Clone, Default)]
 pub struct InitOptions {
+    /// The kind of key the new identity has.
     pub algorithm: Algorithm,
     /// Kubo's `--bits`, for RSA. Other keys have one size.
     pub bits: Option<u32>,

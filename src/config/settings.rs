@@ -52,7 +52,9 @@ pub enum HamtEstimation {
 /// `Import.UnixFSDAGLayout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DagLayout {
+    /// Every leaf at the same depth.
     Balanced,
+    /// Leaves near the front are near the root: for streams.
     Trickle,
 }
 
@@ -62,6 +64,7 @@ pub enum DagLayout {
 pub struct Import {
     /// 0 or 1.
     pub cid_version: Option<u8>,
+    /// Whether file content stands in raw blocks.
     pub raw_leaves: Option<bool>,
     /// `size-<bytes>`, `rabin-<min>-<avg>-<max>` or `buzhash`; not checked here.
     pub chunker: Option<String>,
@@ -73,15 +76,21 @@ pub struct Import {
     pub directory_max_links: Option<u64>,
     /// A power of two from 8 to 1024.
     pub hamt_fanout: Option<u16>,
+    /// Folders larger than this are sharded, in bytes.
     pub hamt_threshold_bytes: Option<u64>,
+    /// How a folder's size is estimated for that.
     pub hamt_estimation: Option<HamtEstimation>,
+    /// How leaves are joined.
     pub dag_layout: Option<DagLayout>,
     /// At least 1.
     pub batch_max_nodes: Option<u64>,
     /// At least 1.
     pub batch_max_bytes: Option<u64>,
+    /// Whether a new root is provided at once.
     pub fast_provide_root: Option<bool>,
+    /// Whether all below it is provided at once, too.
     pub fast_provide_dag: Option<bool>,
+    /// Whether `add` waits for that.
     pub fast_provide_wait: Option<bool>,
 }
 

@@ -9,14 +9,19 @@ use std::time::Duration;
 /// Why a size or a duration could not be read. Each names the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
+    /// Not a number and a unit.
     #[error("invalid size {0:?}: expected a number and an optional unit, such as 10GB or 2TiB")]
     SizeNumber(String),
+    /// A number with an unknown unit.
     #[error("invalid size {0:?}: unknown unit (B, kB to EB and KiB to EiB are known)")]
     SizeUnit(String),
+    /// More than 64 bits hold.
     #[error("invalid size {0:?}: larger than 16 EiB")]
     SizeTooLarge(String),
+    /// Not a duration as Go writes it.
     #[error("invalid duration {0:?}: expected numbers with units, such as 1h30m, 10s or 250ms")]
     Duration(String),
+    /// Less than nothing, where that cannot be meant.
     #[error("invalid duration {0:?}: must not be negative")]
     DurationNegative(String),
 }

@@ -70,7 +70,7 @@ impl CarImport {
         name: &str,
         input: impl Read,
         big: bool,
-        writer: &mut Writer,
+        writer: &mut Writer<'_>,
     ) -> Result<(), CarImportError> {
         let broken = |cause| CarImportError::Car { name: name.to_owned(), cause };
         let mut reader = CarReader::open(input).map_err(broken)?;

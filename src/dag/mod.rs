@@ -55,7 +55,7 @@ pub enum DagError {
     #[error("{0} is not a UnixFS file or folder")]
     NotUnixfs(Box<Cid>),
     /// The path begins with a mutable name.
-    #[error("cannot resolve {0}: names are not supported yet")]
+    #[error("cannot resolve {0:?}: names are not supported yet")]
     Name(String),
 }
 

@@ -1,5 +1,14 @@
 //! Reading a file back: any range of it, touching only the nodes that cover the range, and a few
 //! leaves ahead of the reader.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::collections::VecDeque;
 

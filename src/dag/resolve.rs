@@ -1,4 +1,13 @@
 //! From a path to the block it names.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use super::{Dag, DagError, Unixfs, malformed};
 use crate::ipld::cid::{Cid, codec};
@@ -104,10 +113,10 @@ impl Dag {
         let block = self.block(cid).await?;
         let root = codecs::decode(cid.codec(), block.data()).map_err(|e| malformed(cid, &e))?;
         let mut at = &root;
-        for (used, name) in names.iter().enumerate() {
+        for (name, used) in names.iter().zip(1..) {
             at = step(at, name).ok_or_else(|| no_link(name, cid))?;
             if let Value::Link(link) = at {
-                return Ok(Some((**link, used + 1)));
+                return Ok(Some((**link, used)));
             }
         }
         Ok(None)

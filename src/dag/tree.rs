@@ -1,4 +1,13 @@
 //! Listing folders: plain ones and HAMTs alike, in the order of the blocks, a page at a time.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use bytes::Bytes;
 use tokio::sync::mpsc;

@@ -2,6 +2,15 @@
 //!
 //! Owns the proof: a [`Block`] exists only when its bytes were hashed here, compared with a CID
 //! here, or handed back by the store, which guards them with its own checksum.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use bytes::Bytes;
 

@@ -4,6 +4,15 @@
 //! (`block.rs`) nor the codecs behind the codec numbers (`codec/`).
 //!
 //! Source: multiformats/cid, boxo `verifcid`, IPIP-512.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::str::FromStr;
 
@@ -78,6 +87,36 @@ pub mod hash {
     pub const SHA2_256: u64 = 0x12;
     /// BLAKE3 with a 32-byte digest.
     pub const BLAKE3: u64 = 0x1e;
+
+    /// Functions that henge computes, by the names of the multihash table.
+    const NAMES: &[(u64, &str)] = &[
+        (IDENTITY, "identity"),
+        (0x11, "sha1"),
+        (SHA2_256, "sha2-256"),
+        (0x13, "sha2-512"),
+        (0x14, "sha3-512"),
+        (0x15, "sha3-384"),
+        (0x16, "sha3-256"),
+        (0x17, "sha3-224"),
+        (0x1a, "keccak-224"),
+        (0x1b, "keccak-256"),
+        (0x1c, "keccak-384"),
+        (0x1d, "keccak-512"),
+        (BLAKE3, "blake3"),
+        (0xb220, "blake2b-256"),
+        (0xb240, "blake2b-512"),
+        (0xb260, "blake2s-256"),
+    ];
+
+    /// The number of a function by its name.
+    pub fn by_name(name: &str) -> Option<u64> {
+        NAMES.iter().find(|(_, n)| *n == name).map(|(c, _)| *c)
+    }
+
+    /// The function's name, or `None` for one that henge does not compute.
+    pub fn name(code: u64) -> Option<&'static str> {
+        NAMES.iter().find(|(c, _)| *c == code).map(|(_, n)| *n)
+    }
 }
 
 /// Why a text or byte string is not an acceptable CID.
@@ -144,7 +183,7 @@ pub fn split(bytes: &[u8]) -> Result<(Cid, usize), CidError> {
         text: data_encoding::HEXLOWER.encode(head.get(..40).unwrap_or(head)),
         cause: e.to_string(),
     })?;
-    Ok((cid, head.len() - rest.len()))
+    Ok((cid, head.len().saturating_sub(rest.len())))
 }
 
 /// Refuses hash functions and digest lengths that Kubo refuses on every block.
@@ -200,6 +239,37 @@ pub fn print(cid: &Cid, base: Base, upgrade: bool) -> String {
         _ => *cid,
     };
     cid.to_string_of_base(base).unwrap_or_else(|_| cid.to_string())
+}
+
+/// A multibase by its name or its one-letter code.
+pub fn base_by_name(name: &str) -> Option<Base> {
+    Some(match name {
+        "base2" => Base::Base2,
+        "base8" => Base::Base8,
+        "base10" => Base::Base10,
+        "base16" => Base::Base16Lower,
+        "base16upper" => Base::Base16Upper,
+        "base32" => Base::Base32Lower,
+        "base32upper" => Base::Base32Upper,
+        "base32hex" => Base::Base32HexLower,
+        "base32z" => Base::Base32Z,
+        "base36" => Base::Base36Lower,
+        "base36upper" => Base::Base36Upper,
+        "base58btc" => Base::Base58Btc,
+        "base58flickr" => Base::Base58Flickr,
+        "base64" => Base::Base64,
+        "base64url" => Base::Base64Url,
+        _ => {
+            let mut letters = name.chars();
+            let code = letters.next().filter(|_| letters.next().is_none())?;
+            return Base::from_code(code).ok();
+        }
+    })
+}
+
+/// The CID that Kubo prints for a block known by its hash alone: CIDv1 of raw bytes.
+pub fn of_hash(hash: &Multihash) -> Cid {
+    Cid::new_v1(codec::RAW, *hash)
 }
 
 /// At most 100 characters of what somebody typed, so that an error stays one line.

@@ -3,6 +3,15 @@
 //! Owns parsing and normalising. Walking a path through blocks is `dag::resolve`'s work.
 //!
 //! Source: ipfs/specs path-gateway.md, boxo `path`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::fmt;
 

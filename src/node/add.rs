@@ -90,7 +90,8 @@ impl AddOptions {
     pub fn profile(&self, defaults: Profile) -> Result<Profile, Error> {
         let mut profile = defaults;
         if let Some(name) = &self.hash {
-            profile.hash = hash_by_name(name)?;
+            let unknown = || Error::Invalid(format!("unrecognized hash function: {name:?}"));
+            profile.hash = hash::by_name(name).ok_or_else(unknown)?;
         }
         let foreign = profile.hash != hash::SHA2_256;
         profile.version = match self.cid_version {
@@ -110,28 +111,6 @@ impl AddOptions {
         profile.hamt_fanout = self.max_hamt_fanout.unwrap_or(defaults.hamt_fanout);
         Ok(profile.checked()?)
     }
-}
-
-/// A hash function by its multihash name.
-pub(super) fn hash_by_name(name: &str) -> Result<u64, Error> {
-    Ok(match name {
-        "sha1" => 0x11,
-        "sha2-256" => hash::SHA2_256,
-        "sha2-512" => 0x13,
-        "sha3-512" => 0x14,
-        "sha3-384" => 0x15,
-        "sha3-256" => 0x16,
-        "sha3-224" => 0x17,
-        "keccak-224" => 0x1a,
-        "keccak-256" => 0x1b,
-        "keccak-384" => 0x1c,
-        "keccak-512" => 0x1d,
-        "blake3" => hash::BLAKE3,
-        "blake2b-256" => 0xb220,
-        "blake2b-512" => 0xb240,
-        "blake2s-256" => 0xb260,
-        _ => return Err(Error::Invalid(format!("unrecognized hash function: {name:?}"))),
-    })
 }
 
 impl Node {

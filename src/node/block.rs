@@ -44,7 +44,10 @@ impl BlockPutOptions {
         }
         let hash = match self.mhtype.as_deref() {
             None => hash::SHA2_256,
-            Some(name) => super::add::hash_by_name(name)?,
+            Some(name) => {
+                let unknown = || Error::Invalid(format!("unrecognized hash function: {name:?}"));
+                hash::by_name(name).ok_or_else(unknown)?
+            }
         };
         let name = match (self.format.as_deref(), self.cid_codec.as_deref()) {
             (Some("v0"), None) => {
@@ -81,9 +84,10 @@ impl Node {
     /// The store's; that something below the block is not here to be pinned.
     pub(super) async fn keep(&self, block: Block, pin: bool) -> Result<Cid, Error> {
         let cid = *block.cid();
-        let _shared = self.gate.read().await;
+        let shared = self.gate.clone().read_owned().await;
         let pin = pin.then(|| Pin::new(cid, Mode::Recursive, "")).transpose()?;
         let commit = move |core: &crate::store::Core| {
+            let _shared = shared;
             let mut writer = core.writer();
             writer.put(&block)?;
             writer.commit(pin.as_slice())
@@ -117,8 +121,12 @@ impl Node {
     /// # Errors
     /// That something holds it, and what.
     pub async fn block_rm(&self, cid: Cid) -> Result<bool, Error> {
-        let _exclusive = self.gate.write().await;
-        Ok(self.store.run(move |core| core.remove(&cid)).await?)
+        let exclusive = self.gate.clone().write_owned().await;
+        let remove = move |core: &crate::store::Core| {
+            let _exclusive = exclusive;
+            core.remove(&cid)
+        };
+        Ok(self.store.run(remove).await?)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::dag::DagError;
 use crate::dag::order::{Mark, mark};
 use crate::dag::resolve::{Resolved, step};
 use crate::ipld::block::{Block, Prefix};
-use crate::ipld::cid::{Cid, Version, codec};
+use crate::ipld::cid::{Cid, Version, codec, hash};
 use crate::ipld::codec as codecs;
 use crate::ipld::path::Path;
 use crate::task;
@@ -117,13 +117,16 @@ impl Node {
     pub async fn dag_put(&self, data: Bytes, options: &DagPutOptions) -> Result<Cid, Error> {
         let input = codec_by_name(options.input_codec.as_deref().unwrap_or("dag-json"))?;
         let codec = codec_by_name(options.store_codec.as_deref().unwrap_or("dag-cbor"))?;
-        let hash = match options.hash.as_deref() {
+        let function = match options.hash.as_deref() {
             None => self.settings.import.hash,
-            Some(name) => super::add::hash_by_name(name)?,
+            Some(name) => {
+                let unknown = || Error::Invalid(format!("unrecognized hash function: {name:?}"));
+                hash::by_name(name).ok_or_else(unknown)?
+            }
         };
         let stored = codecs::encode(codec, &codecs::decode(input, &data)?)?;
         refuse_big(stored.len(), options.allow_big_block)?;
-        let prefix = Prefix { version: Version::V1, codec, hash };
+        let prefix = Prefix { version: Version::V1, codec, hash: function };
         self.keep(Block::hashed(prefix, stored.into())?, options.pin).await
     }
 

@@ -2,9 +2,8 @@
 
 use tokio::sync::mpsc;
 
-use super::pin::raw_cid;
 use super::{Error, Node, RESULTS, Results};
-use crate::ipld::cid::Cid;
+use crate::ipld::cid::{self, Cid};
 use crate::store::{Core, StoreError};
 use crate::task;
 
@@ -37,13 +36,14 @@ impl Node {
 
 /// Plans and frees, step by step. An error stops it: what cannot be read is not garbage.
 fn collect(core: &Core, out: &mpsc::Sender<Result<GcEvent, Error>>) -> Result<(), StoreError> {
+    core.sweep_pending()?;
     core.release_orphans()?;
     let mut after = None;
     loop {
         let step = core.plan_garbage(after.as_ref())?;
         core.free(&step.garbage)?;
         for freed in &step.garbage {
-            let event = GcEvent { cid: raw_cid(&freed.hash), size: freed.size.into() };
+            let event = GcEvent { cid: cid::of_hash(&freed.hash), size: freed.size.into() };
             if out.blocking_send(Ok(event)).is_err() {
                 return Ok(()); // Nobody listens: what is freed is freed, the rest can wait.
             }

@@ -24,6 +24,10 @@ use tokio::sync::{RwLock, mpsc};
 use crate::dag::Dag;
 use crate::store::Store;
 use crate::unixfs::profile::Profile;
+// What a mouth hands in and gets back, so that it need not know the rooms below.
+pub use crate::dag::import::{Content, Entry, Source};
+pub use crate::dag::tree::What;
+pub use crate::dag::walk::Step;
 pub use error::{Error, Kind};
 
 /// The Kubo release whose RPC and command line this node answers.
@@ -58,7 +62,8 @@ pub struct Node {
     store: Store,
     dag: Dag,
     /// Shared by whoever adds blocks that are not pinned yet, exclusive for whoever deletes:
-    /// taken once, by the outermost method, never while it is held.
+    /// taken once, by the outermost method, never while it is held. The guard goes with the
+    /// blocking work: that runs on when a caller that has lost interest drops the future.
     gate: Arc<RwLock<()>>,
 }
 

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{Error, Node, RESULTS, Results};
 use crate::dag::walk::WalkOptions;
-use crate::ipld::cid::{Cid, codec};
+use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
 use crate::store::StoreError;
 use crate::store::pins::{Mode, Pin, PinState};
@@ -109,7 +109,8 @@ impl Wanted {
             "indirect" => Self { indirect: true, ..only },
             other => {
                 let text = format!(
-                    "invalid type {other:?}, must be one of {{direct, indirect, recursive, all}}"
+                    "invalid type '{}', must be one of {{direct, indirect, recursive, all}}",
+                    other.escape_debug()
                 );
                 return Err(Error::Invalid(text));
             }
@@ -142,8 +143,12 @@ impl Node {
             pins.push(Pin::new(self.dag.resolve_block(path).await?, mode, name)?);
         }
         let cids = pins.iter().map(|pin| pin.cid).collect();
-        let _shared = self.gate.read().await;
-        self.store.run(move |core| core.pin_all(&pins)).await.map_err(not_found)?;
+        let shared = self.gate.clone().read_owned().await;
+        let pin = move |core: &crate::store::Core| {
+            let _shared = shared;
+            core.pin_all(&pins)
+        };
+        self.store.run(pin).await.map_err(not_found)?;
         Ok(cids)
     }
 
@@ -158,8 +163,12 @@ impl Node {
         }
         for cid in cids.clone() {
             let recursive = options.recursive;
-            let _shared = self.gate.read().await;
-            self.store.run(move |core| core.unpin(&cid, recursive)).await?;
+            let shared = self.gate.clone().read_owned().await;
+            let unpin = move |core: &crate::store::Core| {
+                let _shared = shared;
+                core.unpin(&cid, recursive)
+            };
+            self.store.run(unpin).await?;
         }
         Ok(cids)
     }
@@ -271,9 +280,4 @@ pub(super) fn not_found(error: StoreError) -> Error {
         StoreError::Missing(cid) => crate::dag::DagError::NotFound(cid).into(),
         other => other.into(),
     }
-}
-
-/// The CID that Kubo prints for a block known by its hash alone.
-pub(super) fn raw_cid(hash: &crate::ipld::cid::Multihash) -> Cid {
-    Cid::new_v1(codec::RAW, *hash)
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{Error, Node, RESULTS, Results};
-use crate::dag::walk::{Step, Steps, WalkOptions};
-use crate::ipld::cid::{Cid, codec};
+use crate::dag::walk::{Steps, WalkOptions};
+use crate::ipld::cid::{self, Cid};
 use crate::ipld::path::Path;
 use crate::task;
 
@@ -65,9 +65,8 @@ impl Node {
         let (out, found) = mpsc::channel(RESULTS);
         let core = self.store.core();
         task::detach_blocking(move || {
-            let walked = core.each_block(&mut |hash, _| {
-                out.blocking_send(Ok(Cid::new_v1(codec::RAW, *hash))).is_ok()
-            });
+            let walked =
+                core.each_block(&mut |hash, _| out.blocking_send(Ok(cid::of_hash(hash))).is_ok());
             if let Err(error) = walked {
                 // A reader that is gone wants no error either.
                 let _ = out.blocking_send(Err(error.into()));
@@ -75,12 +74,4 @@ impl Node {
         });
         found
     }
-}
-
-/// A step as one line, with every token of `format` replaced.
-pub fn render(step: &Step, format: &str) -> String {
-    format
-        .replace("<src>", &step.from.to_string())
-        .replace("<dst>", &step.to.to_string())
-        .replace("<linkname>", &String::from_utf8_lossy(&step.name))
 }

@@ -1,4 +1,13 @@
 //! Arguments and options of a request.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use serde::de::DeserializeOwned;
 
@@ -26,7 +35,10 @@ impl Args {
         for (key, value) in pairs {
             match key.as_str() {
                 "arg" => arguments.push(value),
-                "cid-base" => base = Some(base_by_name(&value)?),
+                "cid-base" => {
+                    let unknown = || Error::invalid(format!("no such multibase: {value:?}"));
+                    base = Some(cid::base_by_name(&value).ok_or_else(unknown)?);
+                }
                 "upgrade-cidv0-in-output" => upgrade = Some(value == "true"),
                 _ => {}
             }
@@ -101,32 +113,4 @@ fn printer(
         None => cid::print(cid, Base::Base32Lower, true),
         Some(base) => cid::print(cid, base, upgrade),
     }
-}
-
-/// A multibase by its name or its one-letter code.
-fn base_by_name(name: &str) -> Result<Base, Error> {
-    let by_code = || {
-        let mut letters = name.chars();
-        let code = letters.next().filter(|_| letters.next().is_none())?;
-        Base::from_code(code).ok()
-    };
-    let base = match name {
-        "base2" => Some(Base::Base2),
-        "base8" => Some(Base::Base8),
-        "base10" => Some(Base::Base10),
-        "base16" => Some(Base::Base16Lower),
-        "base16upper" => Some(Base::Base16Upper),
-        "base32" => Some(Base::Base32Lower),
-        "base32upper" => Some(Base::Base32Upper),
-        "base32hex" => Some(Base::Base32HexLower),
-        "base32z" => Some(Base::Base32Z),
-        "base36" => Some(Base::Base36Lower),
-        "base36upper" => Some(Base::Base36Upper),
-        "base58btc" => Some(Base::Base58Btc),
-        "base58flickr" => Some(Base::Base58Flickr),
-        "base64" => Some(Base::Base64),
-        "base64url" => Some(Base::Base64Url),
-        _ => by_code(),
-    };
-    base.ok_or_else(|| Error::invalid(format!("no such multibase: {name:?}")))
 }

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Args, Body, Error, Reply, Router};
-use crate::dag::import::{Content, Entry, Source};
 use crate::ipld::cid;
 use crate::ipld::path::Path;
 use crate::node::block::BlockPutOptions;
+use crate::node::{Content, Entry, Source};
 use crate::task;
 
 /// Most bytes taken for one block even with `--allow-big-block`: no upload grows memory further.

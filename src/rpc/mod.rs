@@ -11,8 +11,10 @@ mod config;
 mod dag;
 pub mod error;
 mod id;
+mod ls;
 mod pin;
 mod read;
+mod refs;
 mod reply;
 mod repo;
 
@@ -21,8 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::config::repo::Repo;
-use crate::dag::import::Source;
-use crate::node::Node;
+use crate::node::{Node, Source};
 use args::Args;
 pub use error::Error;
 pub use id::version;
@@ -74,12 +75,12 @@ const ROUTES: &[(&str, Handler)] = &[
     ("dag/stat", |router, args, _| Box::pin(dag::stat(router, args))),
     ("get", |router, args, _| Box::pin(read::get(router, args))),
     ("id", |router, args, _| Box::pin(id::id(router, args))),
-    ("ls", |router, args, _| Box::pin(read::ls(router, args))),
+    ("ls", |router, args, _| Box::pin(ls::ls(router, args))),
     ("pin/add", |router, args, _| Box::pin(pin::add(router, args))),
     ("pin/ls", |router, args, _| Box::pin(pin::ls(router, args))),
     ("pin/rm", |router, args, _| Box::pin(pin::rm(router, args))),
-    ("refs", |router, args, _| Box::pin(read::refs(router, args))),
-    ("refs/local", |router, args, _| Box::pin(read::refs_local(router, args))),
+    ("refs", |router, args, _| Box::pin(refs::refs(router, args))),
+    ("refs/local", |router, args, _| Box::pin(refs::refs_local(router, args))),
     ("repo/gc", |router, args, _| Box::pin(repo::gc(router, args))),
     ("repo/stat", |router, args, _| Box::pin(repo::stat(router, args))),
     ("version", |_, _, _| Box::pin(async { Ok(Reply::Value(version())) })),

@@ -9,9 +9,15 @@ use crate::node::pin::{Kept, PinAddOptions, PinLsOptions, PinRmOptions, PinRow};
 /// Pins paths.
 pub async fn add(router: &Router, args: Args) -> Result<Reply, Error> {
     let options: PinAddOptions = args.options()?;
-    let cids = router.node.pin_add(&args.paths("ipfs-path")?, &options).await?;
+    let cids = router.node.pin_add(&args.paths("ipfs-path")?, &options).await.map_err(named)?;
     let pins: Vec<String> = cids.iter().map(|cid| args.cid(cid)).collect();
     Ok(Reply::Value(json!({ "Pins": pins })))
+}
+
+/// Kubo says which command failed, here and not elsewhere.
+fn named(error: crate::node::Error) -> Error {
+    let error = Error::from(error);
+    Error { message: format!("pin: {}", error.message), ..error }
 }
 
 /// Removes pins.

@@ -1,6 +1,10 @@
 //! Replies, before they are written to anything.
 
+use std::io::Write as _;
 use std::pin::Pin;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use futures_util::stream::{self, Stream, StreamExt as _};
 use serde_json::Value;
@@ -59,6 +63,33 @@ impl Reply {
     pub fn whole(data: bytes::Bytes) -> Self {
         let length = Some(data.len() as u64);
         Self::Bytes { stream: Box::pin(stream::once(async { Ok(data) })), length }
+    }
+
+    /// The same bytes under gzip, compressed as they stream by; other replies stay as they are.
+    ///
+    /// # Errors
+    /// For a level outside 1 to 9.
+    pub fn gzip(self, level: u32) -> Result<Self, Error> {
+        if !(1..=9).contains(&level) {
+            return Err(Error::invalid("compression level must be between 1 and 9"));
+        }
+        let Self::Bytes { stream, .. } = self else { return Ok(self) };
+        let encoder = GzEncoder::new(Vec::new(), Compression::new(level));
+        let packed = stream::unfold(Some((stream, encoder)), |state| async {
+            let (mut stream, mut encoder) = state?;
+            let failed = |e: std::io::Error| Error { message: e.to_string(), client: false };
+            Some(match stream.next().await {
+                Some(Ok(piece)) => match encoder.write_all(&piece) {
+                    Ok(()) => {
+                        (Ok(std::mem::take(encoder.get_mut()).into()), Some((stream, encoder)))
+                    }
+                    Err(error) => (Err(failed(error)), None),
+                },
+                Some(Err(error)) => (Err(error), None),
+                None => (encoder.finish().map(bytes::Bytes::from).map_err(failed), None),
+            })
+        });
+        Ok(Self::Bytes { stream: Box::pin(packed), length: None })
     }
 }
 

@@ -4,19 +4,20 @@
 //! and every child is complete or a leaf. Markers are therefore written bottom-up and removed
 //! top-down, each in one batch with its edges, and every crash in between leaves the invariant
 //! standing: at worst a complete sub-DAG that nothing holds, which the next GC lets go. Another pin
-//! may rely on a marker without looking below it.
+//! may rely on a marker without looking below it. A marker speaks for the codecs in its value alone:
+//! the same bytes may be a leaf under one and a node under another.
 //!
 //! `docs/adr/0003-edges-and-markers.md` argues the choice.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use bytes::Bytes;
 
 use super::backend::{Batch, Durability, Family};
 use super::keys::{self, FLAG_PB_LEAF, IndexRow};
-use super::{Core, StoreError};
+use super::{Core, Mode, Pin, StoreError};
 use crate::ipld::block::Block;
-use crate::ipld::cid::{Cid, Multihash, codec, hash};
+use crate::ipld::cid::{Cid, Multihash, codec};
 use crate::ipld::codec as codecs;
 
 /// Rows gathered before they are written, in bytes.
@@ -53,89 +54,139 @@ struct Frame {
     next: usize,
 }
 
-impl Core {
-    /// Makes the DAG under `root` complete, adding to `batch`; full batches are written on the way.
-    /// Costs the part of the DAG that is not complete yet. Memory: one path of the DAG.
+/// DAGs being made complete, in an operation that ends with one batch.
+pub(super) struct Completing<'a> {
+    core: &'a Core,
+    source: &'a dyn Blocks,
+    batch: Batch,
+    /// Markers in `batch`: what the database does not say yet.
+    unwritten: HashMap<Multihash, Vec<u64>>,
+}
+
+impl<'a> Completing<'a> {
+    /// Begins with the batch that makes the blocks exist. Callers hold [`Core::pinning`].
+    pub(super) fn new(core: &'a Core, source: &'a dyn Blocks, batch: Batch) -> Self {
+        Self { core, source, batch, unwritten: HashMap::new() }
+    }
+
+    /// Makes the DAG under `root` complete; full batches are written on the way. Costs the part of
+    /// the DAG that is not complete yet. Memory: one path of the DAG.
     ///
     /// # Errors
     /// [`StoreError::Missing`], [`StoreError::Unreadable`], or the database's.
-    pub(super) fn complete(
-        &self,
-        root: &Cid,
-        source: &dyn Blocks,
-        mut batch: Batch,
-    ) -> Result<Batch, StoreError> {
-        let mut unwritten: HashSet<Multihash> = HashSet::new();
+    pub(super) fn complete(&mut self, root: &Cid) -> Result<(), StoreError> {
         let mut stack: Vec<Frame> = Vec::new();
-        stack.extend(self.open(root, source, &unwritten)?);
+        stack.extend(self.open(root)?);
         while let Some(frame) = stack.last_mut() {
             if let Some(child) = frame.children.get(frame.next).copied() {
                 frame.next += 1;
-                stack.extend(self.open(&child, source, &unwritten)?);
+                stack.extend(self.open(&child)?);
                 continue;
             }
             let Some(done) = stack.pop() else { break };
-            close(&done, &mut batch);
-            unwritten.insert(*done.cid.hash());
-            if batch.bytes() >= BATCH_BYTES {
-                self.backend.write(std::mem::take(&mut batch), Durability::Logged)?;
-                unwritten.clear();
-            }
+            self.close(&done)?;
         }
-        Ok(batch)
+        Ok(())
+    }
+
+    /// Whether the block is here, or about to be.
+    pub(super) fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
+        Ok(self.source.row(cid)?.is_some())
+    }
+
+    /// What is left to write.
+    pub(super) fn finish(self) -> Batch {
+        self.batch
     }
 
     /// A frame for a node that must be walked; `None` for leaves and for what is complete.
-    fn open(
-        &self,
-        cid: &Cid,
-        source: &dyn Blocks,
-        unwritten: &HashSet<Multihash>,
-    ) -> Result<Option<Frame>, StoreError> {
-        if cid.hash().code() == hash::IDENTITY && cid.codec() == codec::RAW {
-            return Ok(None);
-        }
+    fn open(&self, cid: &Cid) -> Result<Option<Frame>, StoreError> {
         let missing = || StoreError::Missing(Box::new(*cid));
-        let row = source.row(cid)?.ok_or_else(missing)?;
+        let row = self.source.row(cid)?.ok_or_else(missing)?;
         let leaf = cid.codec() == codec::DAG_PB && row.flags & FLAG_PB_LEAF != 0;
-        if leaf || cid.codec() == codec::RAW || unwritten.contains(cid.hash()) {
+        if leaf || !codecs::can_link(cid.codec()) {
             return Ok(None);
         }
-        if self.is_complete(cid.hash())? {
+        if self.walked_as(cid.hash())?.contains(&cid.codec()) {
             return Ok(None);
         }
-        let block = source.block(cid)?.ok_or_else(missing)?;
-        Ok(Some(Frame { cid: *cid, children: links(&block)?, next: 0 }))
+        let block = self.source.block(cid)?.ok_or_else(missing)?;
+        Ok(Some(Frame { cid: *cid, children: links(cid.codec(), &block)?, next: 0 }))
     }
 
+    /// Edges from each child, and the marker, in one batch.
+    fn close(&mut self, frame: &Frame) -> Result<(), StoreError> {
+        let parent = frame.cid.hash();
+        let mut walked = self.walked_as(parent)?;
+        walked.push(frame.cid.codec());
+        for child in &frame.children {
+            self.batch.put(Family::Edges, keys::edge(child.hash(), parent), Bytes::new());
+        }
+        self.batch.put(Family::Edges, keys::complete(parent), keys::codecs(&walked));
+        self.unwritten.insert(*parent, walked);
+        if self.batch.bytes() >= BATCH_BYTES {
+            self.core.backend.write(std::mem::take(&mut self.batch), Durability::Logged)?;
+            self.unwritten.clear();
+        }
+        Ok(())
+    }
+
+    fn walked_as(&self, hash: &Multihash) -> Result<Vec<u64>, StoreError> {
+        match self.unwritten.get(hash) {
+            Some(codecs) => Ok(codecs.clone()),
+            None => self.core.walked_as(hash),
+        }
+    }
+}
+
+impl Core {
     /// Removes markers and edges from `root` down, as far as nothing else holds the nodes. Each
     /// node is one batch, logged: a crash leaves complete nodes that GC finds.
     ///
     /// # Errors
     /// The database's, or a block that cannot be read: what lies below it then stays.
-    pub(super) fn release(&self, root: &Cid) -> Result<(), StoreError> {
+    pub(super) fn release(&self, root: &Multihash) -> Result<(), StoreError> {
         let mut stack = vec![*root];
-        while let Some(cid) = stack.pop() {
-            let hash = cid.hash();
-            if !self.is_complete(hash)? || self.is_held(hash)? {
+        while let Some(hash) = stack.pop() {
+            let walked = self.walked_as(&hash)?;
+            if walked.is_empty() || self.is_held_whole(&hash)? {
                 continue;
             }
+            let cid = Cid::new_v1(codec::RAW, hash);
             let block = self.get(&cid)?.ok_or_else(|| StoreError::Missing(Box::new(cid)))?;
-            let children = links(&block)?;
             let mut batch = Batch::default();
-            batch.delete(Family::Edges, keys::complete(hash));
-            for child in &children {
-                batch.delete(Family::Edges, keys::edge(child.hash(), hash));
+            batch.delete(Family::Edges, keys::complete(&hash));
+            for code in walked {
+                for child in links(code, &block)? {
+                    batch.delete(Family::Edges, keys::edge(child.hash(), &hash));
+                    stack.push(*child.hash());
+                }
             }
             self.backend.write(batch, Durability::Logged)?;
-            stack.extend(children);
         }
         Ok(())
     }
 
-    /// Whether the block's marker is written.
-    pub(super) fn is_complete(&self, hash: &Multihash) -> Result<bool, StoreError> {
-        Ok(self.backend.get(Family::Edges, &keys::complete(hash))?.is_some())
+    /// The codecs under which the block is complete; none without a marker. One multihash may be
+    /// linked to under several, and each of them reads its own links out of the bytes.
+    fn walked_as(&self, hash: &Multihash) -> Result<Vec<u64>, StoreError> {
+        let key = keys::complete(hash);
+        let Some(value) = self.backend.get(Family::Edges, &key)? else { return Ok(Vec::new()) };
+        keys::split_codecs(&value).ok_or_else(|| super::damaged("edges", &key))
+    }
+
+    /// Whether what lies below the block is held with it. A direct pin, or a pin under a codec
+    /// that has no links, keeps the block alone.
+    pub(super) fn is_held_whole(&self, hash: &Multihash) -> Result<bool, StoreError> {
+        for (key, value) in
+            self.backend.page(Family::Pins, &keys::pin_prefix(hash), None, usize::MAX)?
+        {
+            let pin = Pin::decode(&key, &value)?;
+            if pin.mode == Mode::Recursive && codecs::can_link(pin.cid.codec()) {
+                return Ok(true);
+            }
+        }
+        Ok(!self.parents(hash, 1)?.is_empty())
     }
 
     /// Whether a pin names the block or a complete parent links to it.
@@ -163,19 +214,10 @@ impl Core {
     }
 }
 
-/// Edges from each child, and the marker, together.
-fn close(frame: &Frame, batch: &mut Batch) {
-    let parent = frame.cid.hash();
-    for child in &frame.children {
-        batch.put(Family::Edges, keys::edge(child.hash(), parent), Bytes::new());
-    }
-    batch.put(Family::Edges, keys::complete(parent), Bytes::new());
-}
-
-/// The links of a block, in order.
-fn links(block: &Block) -> Result<Vec<Cid>, StoreError> {
+/// The links of a block read under a codec, in order.
+fn links(code: u64, block: &Block) -> Result<Vec<Cid>, StoreError> {
     let mut found = Vec::new();
-    let outcome = codecs::links(block.cid().codec(), block.data(), &mut |cid| found.push(cid));
+    let outcome = codecs::links(code, block.data(), &mut |cid| found.push(cid));
     outcome.map_err(|error| StoreError::Unreadable {
         cid: Box::new(*block.cid()),
         cause: error.to_string(),

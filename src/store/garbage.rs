@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::backend::{Batch, Durability, Family};
 use super::{Core, StoreError, keys, lock};
-use crate::ipld::cid::{Cid, Multihash, codec};
+use crate::ipld::cid::{Cid, Multihash};
 
 /// Index rows looked at in one step of a plan.
 const STEP_ROWS: usize = 1024;
@@ -45,11 +45,34 @@ impl Core {
                 keys::split_hash(&key).ok_or_else(|| super::damaged("edges", &key))?;
             let marker = rest.is_empty() && last != Some(hash);
             last = Some(hash);
-            if marker && !self.is_held(&hash)? {
-                self.release(&self.as_walked(&hash)?)?;
+            if marker {
+                self.release(&hash)?;
             }
         }
         Ok(())
+    }
+
+    /// Deletes payload that operations wrote and died before its blocks existed. Callers make sure
+    /// that no operation runs.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn sweep_pending(&self) -> Result<(), StoreError> {
+        loop {
+            let page = self.backend.page(Family::Meta, keys::META_PENDING, None, STEP_ROWS)?;
+            let mut batch = Batch::default();
+            for (key, _) in &page {
+                let block = key.slice(keys::META_PENDING.len()..);
+                if self.index_row(&block)?.is_none() {
+                    batch.delete(Family::Payload, block);
+                }
+                batch.delete(Family::Meta, key.clone());
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.backend.write(batch, Durability::Logged)?;
+        }
     }
 
     /// Looks at the next rows of the index and tells which blocks nothing holds.
@@ -104,6 +127,8 @@ impl Core {
             };
             return Err(StoreError::Pin(how));
         }
+        // It may be an orphan with a marker, which must not outlive the bytes that tell its links.
+        self.release(cid.hash())?;
         self.free(&[Freed { hash: *cid.hash(), size: row.size }])?;
         Ok(true)
     }
@@ -117,17 +142,5 @@ impl Core {
             self.backend.compact(family)?;
         }
         Ok(())
-    }
-
-    /// A CID under which a complete node can be walked again. The marker tells the multihash alone;
-    /// the bytes tell the codec, because each of them refuses the others' bytes.
-    fn as_walked(&self, hash: &Multihash) -> Result<Cid, StoreError> {
-        let pb = Cid::new_v1(codec::DAG_PB, *hash);
-        let Some(block) = self.get(&pb)? else { return Ok(pb) };
-        let readable = |code: u64| {
-            crate::ipld::codec::links(code, block.data(), &mut |_| ()).is_ok().then_some(code)
-        };
-        let code = [codec::DAG_PB, codec::DAG_CBOR, codec::DAG_JSON].into_iter().find_map(readable);
-        Ok(Cid::new_v1(code.unwrap_or(codec::RAW), *hash))
     }
 }

@@ -21,6 +21,8 @@ pub const META_LAYOUT: &[u8] = b"layout";
 
 /// The block is known to have no links when read as dag-pb: walks need not open it.
 pub const FLAG_PB_LEAF: u8 = 1;
+/// What the keys of pending payload begin with, in `meta`.
+pub const META_PENDING: &[u8] = b"pending/";
 
 /// First byte of pin rows kept by CID.
 const PIN_BY_CID: u8 = b'c';
@@ -63,6 +65,12 @@ pub fn block(hash: &Multihash) -> Bytes {
     hash.to_bytes().into()
 }
 
+/// Key of the row that says: an operation has begun to write this block's payload without the log.
+/// Where no operation runs and the index has no row, that payload is garbage.
+pub fn pending(hash: &Multihash) -> Bytes {
+    [META_PENDING, hash.to_bytes().as_slice()].concat().into()
+}
+
 /// The multihash at the head of a key, and what follows it.
 pub fn split_hash(key: &[u8]) -> Option<(Multihash, &[u8])> {
     let mut rest = key;
@@ -79,6 +87,18 @@ pub fn edge(child: &Multihash, parent: &Multihash) -> Bytes {
 /// shortest key under the block's prefix, so that it sorts before the edges.
 pub fn complete(hash: &Multihash) -> Bytes {
     block(hash)
+}
+
+/// Value of a marker: the codecs under which the block was walked, 8 bytes each, big-endian.
+pub fn codecs(walked: &[u64]) -> Bytes {
+    walked.iter().flat_map(|code| code.to_be_bytes()).collect()
+}
+
+/// The codecs in the value of a marker; there is at least one.
+pub fn split_codecs(value: &[u8]) -> Option<Vec<u64>> {
+    let (codes, rest) = value.as_chunks::<8>();
+    let whole = rest.is_empty() && !codes.is_empty();
+    whole.then(|| codes.iter().map(|code| u64::from_be_bytes(*code)).collect())
 }
 
 /// Key of a pin: by multihash first, so that the rows sort beside those of `index`.
@@ -129,6 +149,8 @@ mod tests {
         assert_eq!(IndexRow::decode(&row.encode()), Some(row));
         assert_eq!(IndexRow::decode(&[1, 2, 3]), None);
         assert_eq!(IndexRow::decode(&[0; 10]), None);
+        assert_eq!(split_codecs(&codecs(&[0x70, 0x0129])), Some(vec![0x70, 0x0129]));
+        assert_eq!((split_codecs(&[]), split_codecs(&[0; 9])), (None, None));
         for text in [
             "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
             "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",

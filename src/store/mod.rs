@@ -242,6 +242,12 @@ impl Core {
         Ok((blocks, bytes))
     }
 
+    /// Bytes of all payload, of blocks and of none. Reads all of it: for tests of small stores.
+    #[cfg(test)]
+    fn payload_bytes(&self) -> Result<u64, StoreError> {
+        self.rows(Family::Payload, b"").map(|row| row.map(|(_, value)| value.len() as u64)).sum()
+    }
+
     fn index_row(&self, key: &[u8]) -> Result<Option<IndexRow>, StoreError> {
         match self.backend.get(Family::Index, key)? {
             None => Ok(None),

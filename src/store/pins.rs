@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::backend::{Batch, Durability, Family};
-use super::edges::Blocks;
+use super::edges::{Blocks, Completing};
 use super::{Core, StoreError, damaged, keys, lock};
 use crate::ipld::cid::{Cid, Multihash};
 
@@ -69,7 +69,7 @@ impl Pin {
         [&[mode], self.created.to_be_bytes().as_slice(), self.name.as_bytes()].concat().into()
     }
 
-    fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
         let parsed = || {
             let (mode, rest) = value.split_first()?;
             let (created, name) = rest.split_first_chunk::<8>()?;
@@ -114,42 +114,48 @@ impl Core {
         &self,
         pins: &[Pin],
         source: &dyn Blocks,
-        mut batch: Batch,
+        batch: Batch,
     ) -> Result<(), StoreError> {
         let _pinning = lock(&self.pinning);
+        let mut completing = Completing::new(self, source, batch);
+        let mut rows = Batch::default();
         for pin in pins {
-            batch = self.add_pin(pin, source, batch)?;
+            self.add_pin(pin, &mut completing, &mut rows)?;
         }
+        let mut batch = completing.finish();
+        batch.append(rows);
         match batch.is_empty() {
             true => Ok(()),
             false => Ok(self.backend.write(batch, Durability::Synced)?),
         }
     }
 
+    /// The rows of a pin stay out of the batches that are written on the way: a pin appears only
+    /// when all of its DAG, and every other pin of the operation, stands.
     fn add_pin(
         &self,
         pin: &Pin,
-        source: &dyn Blocks,
-        mut batch: Batch,
-    ) -> Result<Batch, StoreError> {
+        completing: &mut Completing<'_>,
+        rows: &mut Batch,
+    ) -> Result<(), StoreError> {
         if let Some(old) = self.pin_row(&pin.cid)? {
             if old.mode == Mode::Recursive && pin.mode == Mode::Direct {
                 return Err(StoreError::Pin(format!("{} already pinned recursively", pin.cid)));
             }
-            batch.delete(Family::Pins, keys::pin_name(&old.name, &old.cid));
+            rows.delete(Family::Pins, keys::pin_name(&old.name, &old.cid));
         }
         match pin.mode {
-            Mode::Recursive => batch = self.complete(&pin.cid, source, batch)?,
-            Mode::Direct if source.row(&pin.cid)?.is_none() => {
+            Mode::Recursive => completing.complete(&pin.cid)?,
+            Mode::Direct if !completing.has(&pin.cid)? => {
                 return Err(StoreError::Missing(Box::new(pin.cid)));
             }
             Mode::Direct => {}
         }
-        batch.put(Family::Pins, keys::pin(&pin.cid), pin.encode());
+        rows.put(Family::Pins, keys::pin(&pin.cid), pin.encode());
         if !pin.name.is_empty() {
-            batch.put(Family::Pins, keys::pin_name(&pin.name, &pin.cid), Bytes::new());
+            rows.put(Family::Pins, keys::pin_name(&pin.name, &pin.cid), Bytes::new());
         }
-        Ok(batch)
+        Ok(())
     }
 
     /// Removes a pin. What it alone held is garbage from then on.
@@ -168,7 +174,7 @@ impl Core {
         batch.delete(Family::Pins, keys::pin(cid));
         batch.delete(Family::Pins, keys::pin_name(&pin.name, cid));
         self.backend.write(batch, Durability::Synced)?;
-        match self.release(cid) {
+        match self.release(cid.hash()) {
             // The pin is gone, as asked. What cannot be read now is let go by a later GC.
             Err(StoreError::Corrupt { .. } | StoreError::Missing(_)) => Ok(()),
             other => other,

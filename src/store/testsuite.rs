@@ -17,6 +17,7 @@ pub fn run<B: Backend>(open: impl Fn(&str) -> B) {
     a_store_keeps_what_pins_hold(open("pins"));
     a_shared_subtree_outlives_one_of_its_pins(open("shared"));
     large_operations_are_whole(open("large"));
+    a_dead_operation_leaves_no_payload(open("dead"));
     another_layout_is_refused(open("layout"));
 }
 
@@ -95,6 +96,7 @@ fn add(store: &Store, blocks: &[&Block], pin: Option<&Block>) {
 
 fn collect(store: &Store) -> usize {
     let core = store.core();
+    core.sweep_pending().unwrap();
     core.release_orphans().unwrap();
     let (mut freed, mut after) = (0, None);
     loop {
@@ -176,6 +178,23 @@ fn large_operations_are_whole(backend: impl Backend) {
     })
     .unwrap();
     assert_eq!(pins, [(*root.cid(), "big".to_owned())]);
+}
+
+fn a_dead_operation_leaves_no_payload(backend: impl Backend) {
+    let store = Store::over(Box::new(backend)).unwrap();
+    let core = store.core();
+    let block = |n: u64| {
+        let bytes = n.to_be_bytes().repeat(128 << 10);
+        Block::hashed(Prefix::v1(codec::RAW), bytes.into()).unwrap()
+    };
+    let mut dying = core.writer();
+    (0..9).for_each(|n| assert_eq!(dying.put(&block(n)).unwrap(), Put::New));
+    add(&store, &[&block(0)], Some(&block(0)));
+    drop(dying);
+    assert!(core.payload_bytes().unwrap() > block(0).data().len() as u64, "nothing was spilled");
+    assert_eq!(collect(&store), 0);
+    assert!(here(&store, &block(0)), "another operation made this one exist");
+    assert_eq!(core.payload_bytes().unwrap(), block(0).data().len() as u64);
 }
 
 fn another_layout_is_refused(backend: impl Backend) {

@@ -100,9 +100,15 @@ impl Writer<'_> {
         self.core.pin_with(pins, &self, batch)
     }
 
-    /// Writes the payload gathered so far without the log.
+    /// Writes the payload gathered so far without the log. Rows that say so go ahead of it, or
+    /// nobody could find its bytes again when the operation dies.
     fn spill(&mut self) -> Result<(), StoreError> {
         self.spilled = true;
+        let mut pending = Batch::default();
+        for (hash, _) in self.held.iter().filter(|(_, held)| held.data.is_some()) {
+            pending.put(Family::Meta, keys::pending(hash), Bytes::new());
+        }
+        self.core.backend.write(pending, Durability::Logged)?;
         let payload = std::mem::take(&mut self.payload);
         self.core.backend.write(payload, Durability::Unlogged)?;
         self.held.values_mut().for_each(|held| held.data = None);
@@ -122,6 +128,9 @@ impl Writer<'_> {
         let mut rows = Batch::default();
         for (hash, held) in &self.held {
             rows.put(Family::Index, keys::block(hash), held.row.encode());
+            if self.spilled {
+                rows.delete(Family::Meta, keys::pending(hash));
+            }
         }
         rows
     }

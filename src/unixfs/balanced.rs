@@ -31,7 +31,7 @@ impl Balanced {
     ///
     /// # Errors
     /// `emit`'s, or the hash function's.
-    pub fn push<E: From<UnixfsError>>(&mut self, leaf: Child, emit: Emit<E>) -> Result<(), E> {
+    pub fn push<E: From<UnixfsError>>(&mut self, leaf: Child, emit: Emit<'_, E>) -> Result<(), E> {
         let mut child = leaf;
         for level in 0.. {
             if self.levels.len() == level {
@@ -50,7 +50,7 @@ impl Balanced {
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn finish<E: From<UnixfsError>>(mut self, emit: Emit<E>) -> Result<Option<Child>, E> {
+    pub fn finish<E: From<UnixfsError>>(mut self, emit: Emit<'_, E>) -> Result<Option<Child>, E> {
         let mut level = 0;
         while level < self.levels.len() {
             let top = level + 1 == self.levels.len();
@@ -71,7 +71,7 @@ impl Balanced {
     }
 
     /// Turns the open node of a level into a block.
-    fn close<E: From<UnixfsError>>(&mut self, level: usize, emit: Emit<E>) -> Result<Child, E> {
+    fn close<E: From<UnixfsError>>(&mut self, level: usize, emit: Emit<'_, E>) -> Result<Child, E> {
         let children = std::mem::take(&mut self.levels[level]);
         let sizes: Vec<u64> = children.iter().map(|c| c.size).collect();
         let links = children

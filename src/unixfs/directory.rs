@@ -75,7 +75,7 @@ impl Directory {
     pub fn finish<E: From<UnixfsError>>(
         self,
         settings: &Settings,
-        emit: Emit<E>,
+        emit: Emit<'_, E>,
     ) -> Result<Child, E> {
         let prefix = settings.prefix.with_codec(codec::DAG_PB);
         if self.estimated(settings.estimate) > settings.threshold {

@@ -5,6 +5,15 @@
 //!
 //! Source: ipfs/specs src/unixfs.md, corrected by the network: hash bits are taken from the first
 //! byte on, most significant first; the bitfield is a big-endian number without leading zeros.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use bytes::Bytes;
 
@@ -46,11 +55,12 @@ impl Descent {
     /// The slot at this level of a trie of `fanout` slots a shard; moves one level down.
     fn slot(&mut self, fanout: u64) -> Result<u64, UnixfsError> {
         let bits = fanout.trailing_zeros();
-        if self.used + bits > HASH_BITS {
+        let used = self.used.saturating_add(bits);
+        if used > HASH_BITS {
             return Err(UnixfsError::TooDeep);
         }
-        let slot = (self.hash << self.used) >> (HASH_BITS - bits);
-        self.used += bits;
+        let slot = (self.hash << self.used) >> HASH_BITS.saturating_sub(bits);
+        self.used = used;
         Ok(slot)
     }
 
@@ -100,9 +110,9 @@ pub fn build<E: From<UnixfsError>>(
     entries: &[(Bytes, Entry)],
     fanout: u64,
     prefix: Prefix,
-    emit: Emit<E>,
+    emit: Emit<'_, E>,
 ) -> Result<Child, E> {
-    let hashed: Vec<Placed> = entries
+    let hashed: Vec<Placed<'_>> = entries
         .iter()
         .map(|(name, entry)| Placed { name, entry, at: Descent::new(name) })
         .collect();
@@ -116,13 +126,18 @@ struct Placed<'a> {
 }
 
 /// One shard and all below it. Recursion is bounded by the hash: at most 64 / 3 levels.
+#[allow(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "written, not read: every slot is below the fanout"
+)]
 fn shard<E: From<UnixfsError>>(
     entries: Vec<Placed<'_>>,
     fanout: u64,
     prefix: Prefix,
-    emit: Emit<E>,
+    emit: Emit<'_, E>,
 ) -> Result<Child, E> {
-    let mut slots: Vec<Vec<Placed>> = Vec::new();
+    let mut slots: Vec<Vec<Placed<'_>>> = Vec::new();
     slots.resize_with(fanout as usize, Vec::new);
     for mut placed in entries {
         let slot = placed.at.slot(fanout)?;
@@ -175,7 +190,8 @@ pub fn hash(name: &[u8]) -> u64 {
     let mix2 = |k: u64| k.wrapping_mul(C2).rotate_left(33).wrapping_mul(C1);
     let mut blocks = name.chunks_exact(16);
     for block in &mut blocks {
-        let (k1, k2) = (le_word(&block[..8]), le_word(&block[8..]));
+        let (low, high) = block.split_at(8);
+        let (k1, k2) = (le_word(low), le_word(high));
         h1 = (h1 ^ mix1(k1)).rotate_left(27).wrapping_add(h2);
         h1 = h1.wrapping_mul(5).wrapping_add(0x52dc_e729);
         h2 = (h2 ^ mix2(k2)).rotate_left(31).wrapping_add(h1);
@@ -183,7 +199,7 @@ pub fn hash(name: &[u8]) -> u64 {
     }
     let tail = blocks.remainder();
     h2 ^= mix2(le_word(tail.get(8..).unwrap_or_default()));
-    h1 ^= mix1(le_word(&tail[..tail.len().min(8)]));
+    h1 ^= mix1(le_word(tail.get(..8).unwrap_or(tail)));
     h1 ^= name.len() as u64;
     h2 ^= name.len() as u64;
     h1 = h1.wrapping_add(h2);

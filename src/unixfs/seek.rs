@@ -1,4 +1,13 @@
 //! Which children of a file node hold a range of its bytes.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use super::node::FsNode;
 
@@ -24,7 +33,11 @@ pub fn covering(node: &FsNode, start: u64, end: u64) -> (bytes::Bytes, Vec<Wante
     for (link, size) in node.blocksizes.iter().enumerate() {
         let next = at.saturating_add(*size);
         if at.max(start) < next.min(end) {
-            wanted.push(Wanted { link, start: start.saturating_sub(at), end: end.min(next) - at });
+            wanted.push(Wanted {
+                link,
+                start: start.saturating_sub(at),
+                end: end.min(next).saturating_sub(at),
+            });
         }
         at = next;
     }

@@ -103,7 +103,8 @@ pub fn one_line(said: &Said) -> String {
     line.to_owned()
 }
 
-fn said(output: Output) -> Said {
+/// What a finished command said.
+pub fn said(output: Output) -> Said {
     Said {
         // A signal is no exit code: a value that no assertion expects.
         code: output.status.code().unwrap_or(-1),

@@ -1,6 +1,8 @@
 //! What a newcomer does, from end to end, with the binary.
 
-use crate::harness::Repo;
+use std::io::Write as _;
+
+use crate::harness::{Repo, keystream, soak};
 
 #[test]
 fn a_folder_goes_in_and_comes_out() {
@@ -21,4 +23,30 @@ fn a_folder_goes_in_and_comes_out() {
     repo.ok(["pin", "rm", cid]);
     assert_eq!(repo.ok(["repo", "gc"]).lines().count(), 5);
     assert!(repo.fails(["cat", &format!("{cid}/a.txt")]).contains("not found"));
+}
+
+#[test]
+fn a_file_larger_than_memory_allows_is_added_in_bounded_memory() {
+    const PEAK_MAX: u64 = 200 << 20;
+    let size = if soak() { 1 << 30 } else { 384 << 20 };
+    let repo = Repo::new();
+    let piece = keystream("large", 1 << 20);
+    let mut file = std::fs::File::create(repo.path("large")).unwrap();
+    for n in 0..size / piece.len() as u64 {
+        file.write_all(&n.to_be_bytes()).unwrap();
+        file.write_all(&piece[8..]).unwrap();
+    }
+    let mut child = repo.command(["add", "-Q", "large"]).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or(0) << 10);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(peak > 16 << 20, "the peak was not seen: {peak}");
+    assert!(peak <= PEAK_MAX, "{} MiB for a file of {} MiB", peak >> 20, size >> 20);
 }

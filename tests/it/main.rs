@@ -1,10 +1,23 @@
 //! The one integration binary: each further one would link RocksDB again.
+// A test stops by a panic, also where it does not stand in a test function, and has its own threads.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+// Figures and seeds are said on standard output, which libtest shows of tests that fail.
+#![allow(clippy::print_stdout)]
 
+mod bad_args;
 mod bad_input;
 mod car;
 mod cids;
 mod crash;
+mod crash_life;
+mod damage;
 mod docs;
+mod faulty;
+mod gate;
 mod harness;
 mod journeys;
+mod store_faults;
+mod store_regressions;
+mod surface;
+mod surface_repo;
 mod tidy;

@@ -25,7 +25,8 @@ pub const DEPTH_MAX: usize = 256;
 
 /// Something to import, at a path relative to the import's root.
 pub struct Entry {
-    /// Names from the top down; never empty.
+    /// Names from the top down; never empty. A single empty name is that of a file without one,
+    /// which is called by its CID.
     pub path: Vec<Bytes>,
     /// What stands there.
     pub content: Content,
@@ -41,7 +42,8 @@ pub enum Content {
     Symlink(Bytes),
 }
 
-/// Entries in any order; an error ends the import and names what failed.
+/// Entries, those of one top name together, the top itself first if it comes at all; an error ends
+/// the import and names what failed.
 pub type Source = Box<dyn Iterator<Item = io::Result<Entry>> + Send>;
 
 /// Something made known while importing.
@@ -113,8 +115,8 @@ impl<'w, 's> Importer<'w, 's> {
         Ok(Self { profile, writer, hashers: Hashers::start()?, keep })
     }
 
-    /// Imports every entry and gives the root: the single top entry, or with `wrap` (and for
-    /// several top entries) a folder around them.
+    /// Imports every entry and gives the roots: the top entries, each on its own and finished
+    /// before the next begins, or with `wrap` a folder around them.
     ///
     /// # Errors
     /// The first one met, with what it was about.
@@ -122,17 +124,24 @@ impl<'w, 's> Importer<'w, 's> {
         &mut self,
         source: Source,
         wrap: bool,
-        listen: Listener,
+        listen: Listener<'_>,
     ) -> Result<Vec<Child>, ImportError> {
         let mut top: BTreeMap<Bytes, Tree> = BTreeMap::new();
+        let mut roots = Vec::new();
         for entry in source {
-            let Entry { path, content } = entry?;
+            let Entry { mut path, content } = entry?;
+            if !wrap && begins_root(&top, &path) {
+                self.finish(std::mem::take(&mut top), &mut roots, listen)?;
+            }
             let leaf = match content {
                 Content::Directory => Tree::Folder(BTreeMap::new()),
                 Content::File(reader) => Tree::Done(self.file(reader, &path, listen)?),
                 Content::Symlink(target) => Tree::Done(self.symlink(&target)?),
             };
             if let Tree::Done(child) = leaf {
+                if matches!(path.as_slice(), [name] if name.is_empty()) {
+                    path = vec![child.cid.to_string().into()];
+                }
                 listen(Event::Added { path: path.clone(), child })?;
             }
             place(&mut top, &path, leaf)?;
@@ -140,14 +149,24 @@ impl<'w, 's> Importer<'w, 's> {
         if wrap {
             return Ok(vec![self.folder(top, &mut Vec::new(), listen)?]);
         }
-        let mut roots = Vec::new();
+        self.finish(top, &mut roots, listen)?;
+        Ok(roots)
+    }
+
+    /// Builds the top entries that are complete.
+    fn finish(
+        &mut self,
+        top: BTreeMap<Bytes, Tree>,
+        roots: &mut Vec<Child>,
+        listen: Listener<'_>,
+    ) -> Result<(), ImportError> {
         for (name, tree) in top {
             roots.push(match tree {
                 Tree::Done(child) => child,
                 Tree::Folder(entries) => self.folder(entries, &mut vec![name], listen)?,
             });
         }
-        Ok(roots)
+        Ok(())
     }
 
     /// Builds folders from the bottom up. Recursion is bounded by [`DEPTH_MAX`].
@@ -155,7 +174,7 @@ impl<'w, 's> Importer<'w, 's> {
         &mut self,
         entries: BTreeMap<Bytes, Tree>,
         path: &mut Vec<Bytes>,
-        listen: Listener,
+        listen: Listener<'_>,
     ) -> Result<Child, ImportError> {
         let mut directory = Directory::default();
         for (name, tree) in entries {
@@ -192,7 +211,7 @@ impl<'w, 's> Importer<'w, 's> {
         &mut self,
         reader: Box<dyn Read + Send>,
         path: &[Bytes],
-        listen: Listener,
+        listen: Listener<'_>,
     ) -> Result<Child, ImportError> {
         let Profile { chunker, raw_leaves, file_links, .. } = self.profile;
         let crate::unixfs::chunk::Chunker::Size(size) = chunker;
@@ -237,6 +256,13 @@ impl<'w, 's> Importer<'w, 's> {
         }
         Ok(())
     }
+}
+
+/// Whether a path is that of another root than the one being built. Two roots may have one name:
+/// files of that name from two folders.
+fn begins_root(top: &BTreeMap<Bytes, Tree>, path: &[Bytes]) -> bool {
+    let same = |name: &Bytes| path.len() > 1 && path.first() == Some(name);
+    top.keys().next().is_some_and(|name| !same(name))
 }
 
 /// Puts an entry where its path says, making the folders above it.

@@ -3,6 +3,15 @@
 //! That codec builds a tree of up to 48 bytes for a byte of input: with headers of up to 32 MiB,
 //! which a stranger sends before any block can be checked, that would be too much. Here memory is
 //! the roots themselves, of which there are at most [`ROOTS_MAX`].
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use bytes::Bytes;
 
@@ -38,11 +47,11 @@ type Fault = (usize, String);
 pub fn parse(bytes: &[u8]) -> Result<Header, Fault> {
     let mut cursor = Cursor { bytes, at: 0 };
     let (mut version, mut roots) = (None, None);
-    for _ in 0..cursor.expect(major::MAP, "a map")? {
+    for _ in 0..cursor.number(major::MAP, "a map")? {
         let at = cursor.at;
         match cursor.text()? {
             b"version" if version.is_none() => {
-                version = Some(cursor.expect(major::UNSIGNED, "a version number")?);
+                version = Some(cursor.number(major::UNSIGNED, "a version number")?);
             }
             b"roots" if roots.is_none() => roots = Some(cursor.roots()?),
             key => {
@@ -97,7 +106,7 @@ impl<'a> Cursor<'a> {
 
     /// The number in the head of an item of this major type. Wider heads than needed are taken, as
     /// everywhere in dag-cbor here; items of unknown length are not.
-    fn expect(&mut self, wanted: u8, what: &str) -> Result<u64, Fault> {
+    fn number(&mut self, wanted: u8, what: &str) -> Result<u64, Fault> {
         let at = self.at;
         let first = self.take(1)?.first().copied().unwrap_or_default();
         if first >> 5 != wanted {
@@ -115,13 +124,13 @@ impl<'a> Cursor<'a> {
     }
 
     fn text(&mut self) -> Result<&'a [u8], Fault> {
-        let length = self.expect(major::TEXT, "the name of a field")?;
+        let length = self.number(major::TEXT, "the name of a field")?;
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
     }
 
     fn roots(&mut self) -> Result<Vec<Cid>, Fault> {
         let at = self.at;
-        let count = self.expect(major::LIST, "a list of roots")?;
+        let count = self.number(major::LIST, "a list of roots")?;
         if count > ROOTS_MAX {
             return Err((at, format!("{count} roots, at most {ROOTS_MAX} are read")));
         }
@@ -135,10 +144,10 @@ impl<'a> Cursor<'a> {
     fn link(&mut self) -> Result<Cid, Fault> {
         let at = self.at;
         let fault = |cause: String| (at, format!("a root is not a CID: {cause}"));
-        if self.expect(major::TAG, "a CID as root")? != LINK {
+        if self.number(major::TAG, "a CID as root")? != LINK {
             return Err(fault("the tag is not 42".into()));
         }
-        let length = self.expect(major::BYTES, "the bytes of a CID")?;
+        let length = self.number(major::BYTES, "the bytes of a CID")?;
         match self.take(usize::try_from(length).unwrap_or(usize::MAX))? {
             [0, name @ ..] => cid::from_bytes(name).map_err(|e| fault(e.to_string())),
             _ => Err(fault("its bytes do not begin with 0".into())),

@@ -141,7 +141,7 @@ impl Reader<'_> {
         }
         let key = self.string()?;
         self.skip_space();
-        self.expect(b':', "':'")?;
+        self.demand(b':', "':'")?;
         self.tree.key(key);
         Ok(Due::Value)
     }
@@ -155,7 +155,7 @@ impl Reader<'_> {
         if self.eat(end) {
             return self.close();
         }
-        self.expect(b',', "',' or the end of the list or map")?;
+        self.demand(b',', "',' or the end of the list or map")?;
         Ok(after_comma)
     }
 
@@ -255,7 +255,7 @@ impl Reader<'_> {
     /// Reads a string from its opening quote to past its closing one.
     fn string(&mut self) -> Result<String, DecodeError> {
         let start = self.at;
-        self.expect(b'"', "a string")?;
+        self.demand(b'"', "a string")?;
         let mut text = String::new();
         loop {
             let rest = self.rest();
@@ -270,7 +270,7 @@ impl Reader<'_> {
                 return Ok(text);
             }
             let at = self.at;
-            self.expect(b'\\', "a control character to be escaped")?;
+            self.demand(b'\\', "a control character to be escaped")?;
             text.push(self.escape(at)?);
         }
     }
@@ -353,7 +353,7 @@ impl Reader<'_> {
         self.peek() == Some(b'"')
     }
 
-    fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), DecodeError> {
+    fn demand(&mut self, byte: u8, expected: &'static str) -> Result<(), DecodeError> {
         let at = self.at;
         match (self.eat(byte), self.peek()) {
             (true, _) => Ok(()),

@@ -1,6 +1,15 @@
 //! Codecs: from block bytes to links and values, and back.
 //!
 //! Owns the dispatch by codec number. Each format stands in its own file and knows no other.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub mod dag_cbor;
 pub mod dag_json;
@@ -39,6 +48,11 @@ pub enum CodecError {
 /// A codec's name, or its number where it has none here.
 fn describe(code: u64) -> String {
     codec::name(code).map_or_else(|| format!("0x{code:x}"), str::to_owned)
+}
+
+/// Whether blocks of this codec may have links. The others are leaves whatever their bytes.
+pub fn can_link(code: u64) -> bool {
+    matches!(code, codec::DAG_PB | codec::DAG_CBOR | codec::DAG_JSON)
 }
 
 /// Calls `visit` for each link of a block, in order. A codec that has no links, or that henge does

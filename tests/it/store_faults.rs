@@ -1,0 +1,263 @@
+//! The store's promise under faults: a pinned DAG is whole after a crash at any write, another pin
+//! that shares a part of it loses nothing, and what nobody pins is freed.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use henge::ipld::block::{Block, Prefix};
+use henge::ipld::cid::{Cid, Multihash, Version, codec, hash};
+use henge::ipld::codec as codecs;
+use henge::ipld::codec::dag_pb::{Link, Node};
+use henge::store::backend::Family;
+use henge::store::{Core, Mode, Pin, StoreError};
+
+use crate::faulty::{Death, Disk};
+
+pub const SHA2_512: u64 = 0x13;
+
+pub fn raw(text: &str) -> Block {
+    Block::hashed(Prefix::v1(codec::RAW), Bytes::from(text.to_owned())).unwrap()
+}
+
+pub fn node(prefix: Prefix, children: &[Cid]) -> Block {
+    let link = |cid: &Cid| Link { cid: *cid, name: Some(Bytes::new()), tsize: None };
+    let node = Node { links: children.iter().map(link).collect(), data: None };
+    Block::hashed(prefix, node.encode().into()).unwrap()
+}
+
+pub fn parent(children: &[&Block]) -> Block {
+    let cids: Vec<Cid> = children.iter().map(|block| *block.cid()).collect();
+    node(Prefix::v1(codec::DAG_PB), &cids)
+}
+
+pub fn recursive(cid: &Cid) -> Pin {
+    Pin::new(*cid, Mode::Recursive, "named").unwrap()
+}
+
+pub fn add(core: &Core, blocks: &[&Block], pins: &[Pin]) -> Result<(), StoreError> {
+    let mut writer = core.writer();
+    for block in blocks {
+        writer.put(block)?;
+    }
+    writer.commit(pins)
+}
+
+pub fn collect(core: &Core) -> Result<(), StoreError> {
+    core.sweep_pending().and_then(|()| core.release_orphans())?;
+    let mut after = None;
+    loop {
+        let step = core.plan_garbage(after.as_ref())?;
+        core.free(&step.garbage)?;
+        after = step.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+pub fn pins(core: &Core) -> Vec<Pin> {
+    let mut found = Vec::new();
+    core.each_pin(&mut |pin| {
+        found.push(pin);
+        true
+    })
+    .unwrap();
+    found
+}
+
+/// Everything that the pins keep, found by reading and hashing it.
+pub fn kept(core: &Core) -> BTreeSet<Vec<u8>> {
+    let (mut seen, mut hashes) = (BTreeSet::new(), BTreeSet::new());
+    for pin in pins(core) {
+        let mut stack = vec![pin.cid];
+        while let Some(cid) = stack.pop() {
+            if !seen.insert((cid.codec(), cid.hash().to_bytes(), pin.mode == Mode::Direct)) {
+                continue;
+            }
+            let found = core.get(&cid).unwrap();
+            let block = found.unwrap_or_else(|| panic!("{cid} below {} is lost", pin.cid));
+            Block::verified(cid, block.data().clone()).unwrap();
+            if cid.hash().code() != hash::IDENTITY {
+                hashes.insert(cid.hash().to_bytes());
+            }
+            if pin.mode == Mode::Recursive {
+                codecs::links(cid.codec(), block.data(), &mut |cid| stack.push(cid)).unwrap();
+            }
+        }
+    }
+    hashes
+}
+
+pub fn present(core: &Core) -> BTreeSet<Vec<u8>> {
+    let mut found = BTreeSet::new();
+    core.each_block(&mut |hash: &Multihash, _| found.insert(hash.to_bytes())).unwrap();
+    found
+}
+
+/// Removes every pin and all garbage: nothing may be left of anything.
+pub fn empties(disk: &Disk, context: &str) {
+    let core = disk.open().core();
+    for pin in pins(&core) {
+        core.unpin(&pin.cid, true).unwrap();
+    }
+    collect(&core).unwrap();
+    assert_eq!(core.totals().unwrap(), (0, 0), "{context}");
+    for family in [Family::Index, Family::Edges, Family::Pins] {
+        assert_eq!(disk.rows(family), [], "{context}: rows left in {}", family.name());
+    }
+}
+
+/// Lets an operation die at each of its writes, in both ways, and checks each next life.
+/// `safe` are pins that the operation does not touch; gives the number of deaths.
+fn dies_everywhere(
+    name: &str,
+    before: &Disk,
+    safe: &[Cid],
+    operation: impl Fn(&Core) -> Result<(), StoreError>,
+) -> usize {
+    let mut deaths = 0;
+    for death in [Death::Process, Death::Power] {
+        for writes in 0.. {
+            let context = format!("{name}, {death:?} after {writes} writes");
+            let disk = before.duplicate();
+            let (store, life) = disk.live(death, writes);
+            let outcome = operation(&store.core());
+            if outcome.is_ok() {
+                break;
+            }
+            assert!(life.over(), "{context}: {outcome:?}");
+            deaths += 1;
+            let core = disk.open().core();
+            assert!(safe.iter().all(|cid| core.pin_row(cid).unwrap().is_some()), "{context}");
+            kept(&core);
+            // What a crash left is garbage at once, and exactly that.
+            let collected = disk.duplicate();
+            let core = collected.open().core();
+            collect(&core).unwrap();
+            assert_eq!(kept(&core), present(&core), "{context}: after gc");
+            empties(&collected, &context);
+            // The same again, over what the crash left and without a GC in between.
+            let again = disk.duplicate();
+            let core = again.open().core();
+            match operation(&core) {
+                Ok(()) | Err(StoreError::Pin(_)) => {}
+                Err(error) => panic!("{context}, again: {error}"),
+            }
+            kept(&core);
+            collect(&core).unwrap();
+            assert_eq!(kept(&core), present(&core), "{context}: again, after gc");
+            empties(&again, &context);
+        }
+    }
+    deaths
+}
+
+/// `width` nodes over `leaves` raw blocks each, and a root. Long hashes make many bytes of edges
+/// out of few of them: at 16 x 600 they fill more than one batch.
+struct Wide {
+    blocks: Vec<Block>,
+    middle: Vec<Cid>,
+    root: Cid,
+}
+
+fn wide(name: &str, width: usize, leaves: usize) -> Wide {
+    let prefix = |codec| Prefix { version: Version::V1, codec, hash: SHA2_512 };
+    let (mut blocks, mut middle) = (Vec::new(), Vec::new());
+    for m in 0..width {
+        let mut children = Vec::new();
+        for l in 0..leaves {
+            let text = Bytes::from(format!("{name} {m} {l}"));
+            let leaf = Block::hashed(prefix(codec::RAW), text).unwrap();
+            children.push(*leaf.cid());
+            blocks.push(leaf);
+        }
+        let parent = node(prefix(codec::DAG_PB), &children);
+        middle.push(*parent.cid());
+        blocks.push(parent);
+    }
+    let root = node(prefix(codec::DAG_PB), &middle);
+    let cid = *root.cid();
+    blocks.push(root);
+    Wide { blocks, middle, root: cid }
+}
+
+fn refs(blocks: &[Block]) -> Vec<&Block> {
+    blocks.iter().collect()
+}
+
+#[test]
+fn a_small_add_dies_anywhere() {
+    let (leaf, other) = (raw("leaf"), raw("other"));
+    let shared = parent(&[&leaf]);
+    let (one, two) = (parent(&[&shared]), parent(&[&shared, &other]));
+    let disk = Disk::default();
+    add(&disk.open().core(), &[&leaf, &shared, &one], &[recursive(one.cid())]).unwrap();
+    let operation =
+        |core: &Core| add(core, &[&leaf, &shared, &other, &two], &[recursive(two.cid())]);
+    assert_eq!(dies_everywhere("small add", &disk, &[*one.cid()], operation), 2);
+}
+
+#[test]
+fn a_large_add_dies_anywhere() {
+    let leaf = |n: u64| {
+        let bytes = n.to_be_bytes().repeat(32 << 10);
+        Block::hashed(Prefix::v1(codec::RAW), bytes.into()).unwrap()
+    };
+    let leaves: Vec<Block> = (0..40).map(leaf).collect();
+    let root = parent(&refs(&leaves));
+    let held = parent(&[&leaves[0], &leaves[39]]);
+    let disk = Disk::default();
+    let pin = recursive(held.cid());
+    add(&disk.open().core(), &[&leaves[0], &leaves[39], &held], &[pin]).unwrap();
+    let mut blocks = refs(&leaves);
+    blocks.push(&root);
+    let operation = |core: &Core| add(core, &blocks, &[recursive(root.cid())]);
+    assert!(dies_everywhere("large add", &disk, &[*held.cid()], operation) >= 10);
+}
+
+#[test]
+fn pinning_dies_between_its_batches() {
+    let dag = wide("pin", 16, 600);
+    let disk = Disk::default();
+    let core = disk.open().core();
+    add(&core, &refs(&dag.blocks), &[recursive(&dag.middle[3])]).unwrap();
+    let operation = |core: &Core| core.pin(&recursive(&dag.root));
+    let deaths = dies_everywhere("pin", &disk, &[dag.middle[3]], operation);
+    assert!(deaths >= 4, "the edges fill several batches: {deaths}");
+    let whole = |core: &Core| add(core, &refs(&dag.blocks), &[recursive(&dag.root)]);
+    dies_everywhere("add over it", &disk, &[dag.middle[3]], whole);
+}
+
+#[test]
+fn unpinning_dies_between_its_batches() {
+    let dag = wide("unpin", 16, 40);
+    let over = node(Prefix::v1(codec::DAG_PB), &dag.middle[..5]);
+    let disk = Disk::default();
+    let core = disk.open().core();
+    let mut blocks = refs(&dag.blocks);
+    blocks.push(&over);
+    let safe = [dag.middle[7], *over.cid()];
+    let pins = [recursive(&dag.root), recursive(&safe[0]), recursive(&safe[1])];
+    add(&core, &blocks, &pins).unwrap();
+    let unpin = |core: &Core| core.unpin(&dag.root, true);
+    assert!(dies_everywhere("unpin", &disk, &safe, unpin) >= 20);
+    let repin = |core: &Core| match core.pin_row(&dag.root)? {
+        Some(_) => core.unpin(&dag.root, true).and_then(|()| core.pin(&recursive(&dag.root))),
+        None => core.pin(&recursive(&dag.root)),
+    };
+    assert!(dies_everywhere("unpin and pin again", &disk, &safe, repin) >= 20);
+}
+
+#[test]
+fn collecting_dies_between_its_batches() {
+    let dag = wide("gc", 8, 400);
+    let disk = Disk::default();
+    let core = disk.open().core();
+    let safe = [dag.middle[1], dag.middle[6]];
+    let pins = [recursive(&dag.root), recursive(&safe[0]), recursive(&safe[1])];
+    add(&core, &refs(&dag.blocks), &pins).unwrap();
+    // A death in the middle of the unpin leaves orphans for the collector.
+    let (store, _) = disk.live(Death::Process, 3);
+    store.core().unpin(&dag.root, true).unwrap_err();
+    assert!(dies_everywhere("gc", &disk, &safe, collect) >= 12);
+}
