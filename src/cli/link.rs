@@ -121,6 +121,7 @@ impl Link {
     /// # Errors
     /// The command's.
     pub async fn call(&self, ask: Ask) -> Result<Reply, CliError> {
+        // What is common comes last: it was typed, and the last of a name counts.
         let pairs: Vec<&(String, String)> = ask.pairs.iter().chain(&self.common).collect();
         let fixed = serde_html_form::to_string(pairs).map_err(|e| CliError::new(e.to_string()))?;
         let query = [fixed, ask.options].join("&");

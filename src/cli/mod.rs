@@ -4,6 +4,7 @@
 
 mod add;
 mod block;
+mod car;
 mod cat;
 mod config;
 mod daemon;

@@ -64,6 +64,30 @@ pub fn stdin() -> Source {
     Box::new(std::iter::once(Ok(Entry { path: vec![Bytes::new()], content: file })))
 }
 
+/// Files to be read from end to end, whatever they are: pipes, too. `-` or none is standard input.
+/// What is not there is refused here, before anything is sent.
+///
+/// # Errors
+/// Names the file.
+pub fn streams(files: &[PathBuf]) -> io::Result<Source> {
+    if files.is_empty() || files == [PathBuf::from("-")] {
+        return Ok(stdin());
+    }
+    for file in files {
+        if fs::metadata(file).map_err(|e| named("lstat", file, &e))?.is_dir() {
+            let text = format!("'{}' is a directory, a file is expected", file.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+    }
+    let open = |at: PathBuf| {
+        let file = File::open(&at).map_err(|e| named("open", &at, &e))?;
+        let path = vec![Bytes::copy_from_slice(at.as_os_str().as_bytes())];
+        Ok(Entry { path, content: Content::File(Box::new(Named { file, at })) })
+    };
+    let files: Vec<PathBuf> = files.into();
+    Ok(Box::new(files.into_iter().map(open)))
+}
+
 /// Bytes of all files below `roots`, for a progress bar: what cannot be read counts as nothing.
 pub fn total_bytes(roots: &[PathBuf], rules: WalkRules) -> u64 {
     let mut total = 0;

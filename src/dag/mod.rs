@@ -1,9 +1,13 @@
-//! DAGs: blocks that link to blocks. Finding, resolving, reading, walking and importing them.
+//! DAGs: blocks that link to blocks. Finding, resolving, reading, walking, importing and
+//! exporting them.
 //!
 //! Everything that wants a block asks [`Dag::block`]; where it comes from is decided there and
 //! nowhere else.
 
+pub mod car;
+pub mod export;
 pub mod import;
+pub mod order;
 pub mod read;
 pub mod resolve;
 pub mod tree;
@@ -107,20 +111,22 @@ impl Dag {
         if cid.codec() == codec::RAW || self.store.run(move |core| core.is_leaf(&at)).await? {
             return Ok(Vec::new());
         }
-        let block = self.block(cid).await?;
-        if cid.codec() == codec::DAG_PB {
-            let node = dag_pb::Node::decode(block.data()).map_err(|e| malformed(cid, &e))?;
-            return Ok(node
-                .links
-                .into_iter()
-                .map(|l| (l.cid, l.name.unwrap_or_default()))
-                .collect());
-        }
-        let mut found = Vec::new();
-        let mut visit = |link| found.push((link, Bytes::new()));
-        codecs::links(cid.codec(), block.data(), &mut visit).map_err(|e| malformed(cid, &e))?;
-        Ok(found)
+        links_of(&self.block(cid).await?)
     }
+}
+
+/// The links of a block and their names, in order.
+pub(crate) fn links_of(block: &Block) -> Result<Vec<(Cid, Bytes)>, DagError> {
+    let cid = block.cid();
+    if cid.codec() == codec::DAG_PB {
+        let node = dag_pb::Node::decode(block.data()).map_err(|e| malformed(cid, &e))?;
+        let named = node.links.into_iter().map(|l| (l.cid, l.name.unwrap_or_default()));
+        return Ok(named.collect());
+    }
+    let mut found = Vec::new();
+    let mut visit = |link| found.push((link, Bytes::new()));
+    codecs::links(cid.codec(), block.data(), &mut visit).map_err(|e| malformed(cid, &e))?;
+    Ok(found)
 }
 
 /// Reads a block as UnixFS.

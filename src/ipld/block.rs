@@ -18,6 +18,10 @@ use super::cid::{self, Cid, CidError, Version, codec, hash};
 
 /// Largest block that is read from anyone, in bytes (Bitswap and Kubo's RPC agree on 2 MiB).
 pub const BLOCK_MAX_BYTES: usize = 2 << 20;
+/// What is said of a larger one, in Kubo's words.
+pub const TOO_BIG: &str = "produced block is over 2MiB: big blocks can't be exchanged with other \
+    peers. consider using UnixFS for automatic chunking of bigger files, or pass --allow-big-block \
+    to override";
 
 /// Immutable bytes and the CID that names them.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -172,6 +172,20 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Cid, CidError> {
     }
 }
 
+/// Reads the binary CID at the head of `bytes`, and tells how many of them it takes.
+///
+/// # Errors
+/// As [`parse`].
+pub fn split(bytes: &[u8]) -> Result<(Cid, usize), CidError> {
+    let head = bytes.get(..CID_MAX_BYTES).unwrap_or(bytes);
+    let mut rest = head;
+    let cid = Cid::read_bytes(&mut rest).map_err(|e| CidError::Malformed {
+        text: data_encoding::HEXLOWER.encode(head.get(..40).unwrap_or(head)),
+        cause: e.to_string(),
+    })?;
+    Ok((cid, head.len().saturating_sub(rest.len())))
+}
+
 /// Refuses hash functions and digest lengths that Kubo refuses on every block.
 ///
 /// # Errors

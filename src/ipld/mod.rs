@@ -2,6 +2,7 @@
 //! sockets, no tasks.
 
 pub mod block;
+pub mod car;
 pub mod cid;
 pub mod codec;
 pub mod path;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Node};
-use crate::ipld::block::{BLOCK_MAX_BYTES, Block, Prefix};
+use crate::ipld::block::{BLOCK_MAX_BYTES, Block, Prefix, TOO_BIG};
 use crate::ipld::cid::{Cid, Version, codec, hash};
 use crate::ipld::path::Path;
 use crate::store::pins::{Mode, Pin};
@@ -73,18 +73,19 @@ impl Node {
     /// # Errors
     /// [`Error::Invalid`] above the size limit or for unknown codecs; the store's.
     pub async fn block_put(&self, data: Bytes, options: &BlockPutOptions) -> Result<Cid, Error> {
-        if data.len() > BLOCK_MAX_BYTES && !options.allow_big_block {
-            let text = format!(
-                "produced block is over {BLOCK_MAX_BYTES} bytes: big blocks can't be exchanged \
-                 with other peers. consider using UnixFS for automatic chunking of bigger files, \
-                 or pass --allow-big-block to override"
-            );
-            return Err(Error::Invalid(text));
-        }
+        refuse_big(data.len(), options.allow_big_block)?;
         let block = Block::hashed(options.prefix()?, data)?;
+        self.keep(block, options.pin).await
+    }
+
+    /// Stores one block, and pins it recursively if asked to; durable when this returns.
+    ///
+    /// # Errors
+    /// The store's; that something below the block is not here to be pinned.
+    pub(super) async fn keep(&self, block: Block, pin: bool) -> Result<Cid, Error> {
         let cid = *block.cid();
         let shared = self.gate.clone().read_owned().await;
-        let pin = options.pin.then(|| Pin::new(cid, Mode::Recursive, "")).transpose()?;
+        let pin = pin.then(|| Pin::new(cid, Mode::Recursive, "")).transpose()?;
         let commit = move |core: &crate::store::Core| {
             let _shared = shared;
             let mut writer = core.writer();
@@ -126,5 +127,13 @@ impl Node {
             core.remove(&cid)
         };
         Ok(self.store.run(remove).await?)
+    }
+}
+
+/// Refuses blocks that peers would refuse, unless they are wanted.
+pub(super) fn refuse_big(size: usize, allowed: bool) -> Result<(), Error> {
+    match size > BLOCK_MAX_BYTES && !allowed {
+        true => Err(Error::Invalid(TOO_BIG.into())),
+        false => Ok(()),
     }
 }

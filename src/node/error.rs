@@ -1,6 +1,7 @@
 //! The one error of the node's API, and what a caller can do about it.
 
 use crate::dag::DagError;
+use crate::dag::car::CarImportError;
 use crate::dag::import::ImportError;
 use crate::ipld::block::BlockError;
 use crate::ipld::cid::CidError;
@@ -28,6 +29,9 @@ pub enum Error {
     /// Importing.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// Importing a CAR.
+    #[error(transparent)]
+    Car(#[from] CarImportError),
     /// A block's codec.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -106,6 +110,13 @@ impl Error {
             Self::Io { .. } => Kind::Internal,
             Self::Dag(error) => dag_kind(error),
             Self::Store(error) => store_kind(error),
+            Self::Car(error) => match error {
+                CarImportError::Car { .. }
+                | CarImportError::Block { .. }
+                | CarImportError::Roots
+                | CarImportError::Source(_) => Kind::Invalid,
+                CarImportError::Store(error) => store_kind(error),
+            },
             Self::Import(error) => match error {
                 ImportError::Source(_) | ImportError::Unixfs(_) | ImportError::Hash(_) => {
                     Kind::Invalid

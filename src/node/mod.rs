@@ -5,6 +5,7 @@
 
 pub mod add;
 pub mod block;
+pub mod car;
 pub mod cat;
 pub mod dag;
 pub mod error;

@@ -275,7 +275,7 @@ fn row_of(pin: Pin) -> PinRow {
 }
 
 /// A block missing while pinning is a block not found: the same words as everywhere.
-fn not_found(error: StoreError) -> Error {
+pub(super) fn not_found(error: StoreError) -> Error {
     match error {
         StoreError::Missing(cid) => crate::dag::DagError::NotFound(cid).into(),
         other => other.into(),

@@ -10,7 +10,7 @@ use super::{Args, Body, Error, Reply, Router};
 use crate::ipld::cid;
 use crate::ipld::path::Path;
 use crate::node::block::BlockPutOptions;
-use crate::node::{Content, Entry};
+use crate::node::{Content, Entry, Source};
 use crate::task;
 
 /// Most bytes taken for one block even with `--allow-big-block`: no upload grows memory further.
@@ -37,16 +37,24 @@ pub async fn put(router: &Router, args: Args, body: Body) -> Result<Reply, Error
         return Err(Error::invalid("argument \"data\" is required"));
     };
     let mut put: Vec<Result<Value, Error>> = Vec::new();
-    loop {
-        let (entry, rest) = task::blocking(move || (source.next(), source)).await;
+    while let (Some(data), rest) = next_whole(source).await? {
         source = rest;
-        let Some(entry) = entry else { break };
-        let data = task::blocking(move || whole(entry)).await?;
         let size = data.len();
         let cid = router.node.block_put(data, &options).await?;
         put.push(Ok(json!({ "Key": args.cid(&cid), "Size": size })));
     }
     Ok(Reply::Lines(Box::pin(stream::iter(put))))
+}
+
+/// All of the next uploaded file, and the files after it.
+pub(super) async fn next_whole(
+    mut source: Source,
+) -> Result<(Option<bytes::Bytes>, Source), Error> {
+    task::blocking(move || match source.next() {
+        Some(entry) => Ok((Some(whole(entry)?), source)),
+        None => Ok((None, source)),
+    })
+    .await
 }
 
 /// All of one uploaded file.

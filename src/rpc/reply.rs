@@ -51,11 +51,13 @@ impl Reply {
     }
 
     /// A reply of bytes from the node.
-    pub fn bytes(
-        results: mpsc::Receiver<Result<bytes::Bytes, crate::node::Error>>,
-        length: Option<u64>,
-    ) -> Self {
-        let stream = Box::pin(receive(results).map(|item| item.map_err(Error::from)));
+    pub fn bytes<E>(results: mpsc::Receiver<Result<bytes::Bytes, E>>, length: Option<u64>) -> Self
+    where
+        E: Send + 'static,
+        crate::node::Error: From<E>,
+    {
+        let failed = |error: E| Error::from(crate::node::Error::from(error));
+        let stream = Box::pin(receive(results).map(move |item| item.map_err(failed)));
         Self::Bytes { stream, length }
     }
 

@@ -6,6 +6,7 @@
 
 mod bad_args;
 mod bad_input;
+mod car;
 mod cids;
 mod crash;
 mod crash_life;
