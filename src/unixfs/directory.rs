@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::balanced::{Emit, seal};
-use super::{Child, UnixfsError, hamt, node};
+use super::{Child, Entry, UnixfsError, hamt, node};
 use crate::ipld::block::Prefix;
-use crate::ipld::cid::{Cid, codec};
+use crate::ipld::cid::codec;
 use crate::ipld::codec::dag_pb::{Link, Node};
 
 /// How a folder's size is estimated for the switch to a HAMT.
@@ -37,15 +37,6 @@ pub struct Settings {
     pub estimate: Estimate,
     /// Slots of a shard.
     pub fanout: u64,
-}
-
-/// Where an entry leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Root of the entry's DAG.
-    pub cid: Cid,
-    /// Its cumulative size in bytes.
-    pub tsize: u64,
 }
 
 /// A folder in the making.

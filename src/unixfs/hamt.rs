@@ -18,8 +18,7 @@
 use bytes::Bytes;
 
 use super::balanced::{Emit, seal};
-use super::directory::Entry;
-use super::{Child, UnixfsError, node};
+use super::{Child, Entry, UnixfsError, node};
 use crate::ipld::block::Prefix;
 use crate::ipld::codec::dag_pb::{Link, Node};
 

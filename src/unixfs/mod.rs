@@ -27,6 +27,15 @@ pub struct Child {
     pub size: u64,
 }
 
+/// Where an entry of a folder leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Root of the entry's DAG.
+    pub cid: Cid,
+    /// Its cumulative size in bytes.
+    pub tsize: u64,
+}
+
 /// Why a node is not UnixFS, or why a DAG cannot be built.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnixfsError {
