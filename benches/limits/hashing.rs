@@ -6,6 +6,7 @@ use bytes::Bytes;
 use henge::ipld::block::{Block, Prefix};
 use henge::ipld::cid::codec;
 use henge::unixfs::chunk::fixed::Fixed;
+use henge::unixfs::node::Leaf;
 use sha2::Digest as _;
 
 use super::clock::{pair, random, time};
@@ -26,10 +27,10 @@ pub fn chunk() -> anyhow::Result<()> {
         })?
         .0)
     };
-    for (name, raw) in [("chunk, raw leaves", true), ("chunk, dag-pb leaves", false)] {
+    for (name, leaf) in [("chunk, raw leaves", Leaf::Block), ("chunk, dag-pb leaves", Leaf::File)] {
         let ours = || {
             Ok(time(|| {
-                let mut chunks = Fixed::new(input.as_slice(), CHUNK, raw);
+                let mut chunks = Fixed::new(input.as_slice(), CHUNK, leaf);
                 while let Some(framed) = chunks.next_block()? {
                     black_box(framed.block);
                 }

@@ -5,12 +5,11 @@ use data_encoding::BASE64;
 
 use super::BootError;
 use crate::config::repo::Repo;
-use crate::config::settings::{HamtEstimation, Import};
+use crate::config::settings::{DagLayout, HamtEstimation, Import};
 use crate::config::{Config, Identity};
 use crate::http::Address;
 use crate::node::{self, Settings};
 use crate::rpc::http::guard::{Authorization, Guard};
-use crate::unixfs::UnixfsError;
 use crate::unixfs::directory::Estimate;
 use crate::unixfs::profile::Profile;
 
@@ -39,12 +38,10 @@ fn import(section: &Import) -> Result<Profile, node::Error> {
         hash: section.hash_function.clone(),
         max_file_links: section.file_max_links.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
         max_hamt_fanout: section.hamt_fanout.map(u64::from),
+        trickle: section.dag_layout == Some(DagLayout::Trickle),
         ..Default::default()
     };
     let mut profile = options.profile(defaults)?;
-    if section.dag_layout == Some(crate::config::settings::DagLayout::Trickle) {
-        return Err(UnixfsError::Setting("the trickle layout is not supported yet".into()).into());
-    }
     profile.hamt_threshold = section.hamt_threshold_bytes.unwrap_or(defaults.hamt_threshold);
     profile.hamt_estimate = match section.hamt_estimation {
         None | Some(HamtEstimation::Links) => Estimate::Links,

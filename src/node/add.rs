@@ -9,6 +9,7 @@ use crate::dag::import::{Event, ImportError, Importer, Source};
 use crate::ipld::cid::{Cid, Version, hash};
 use crate::store::pins::{Mode, Pin};
 use crate::task;
+use crate::unixfs::layout::Layout;
 use crate::unixfs::profile::Profile;
 
 /// Options of `add`. What is not given comes from the configuration (`Import.*`).
@@ -23,6 +24,10 @@ pub struct AddOptions {
     #[arg(long, short = 'w')]
     #[serde(alias = "w")]
     pub wrap_with_directory: bool,
+    /// Lay files out for reading from the beginning: leaves near the root first.
+    #[arg(long, short = 't')]
+    #[serde(alias = "t")]
+    pub trickle: bool,
     /// Where files are cut: size-<bytes>.
     #[arg(long, short = 's', value_name = "CHUNKER")]
     #[serde(alias = "s", skip_serializing_if = "Option::is_none")]
@@ -106,6 +111,9 @@ impl AddOptions {
         profile.raw_leaves = self.raw_leaves.unwrap_or(defaults.raw_leaves || raised);
         if let Some(chunker) = &self.chunker {
             profile.chunker = chunker.parse()?;
+        }
+        if self.trickle {
+            profile.layout = Layout::Trickle;
         }
         profile.file_links = self.max_file_links.unwrap_or(defaults.file_links);
         profile.hamt_fanout = self.max_hamt_fanout.unwrap_or(defaults.hamt_fanout);

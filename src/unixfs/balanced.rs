@@ -3,11 +3,9 @@
 //! Gives children before their parents, and holds one unfinished node a level: memory is
 //! width x depth links, whatever the file's size.
 
-use bytes::Bytes;
-
-use super::{Child, UnixfsError, node};
-use crate::ipld::block::{Block, Prefix};
-use crate::ipld::codec::dag_pb::{Link, Node};
+use super::layout::{Emit, close_node};
+use super::{Child, UnixfsError};
+use crate::ipld::block::Prefix;
 
 /// Collects leaves in order and builds the nodes above them.
 #[derive(Debug)]
@@ -17,13 +15,9 @@ pub struct Balanced {
     levels: Vec<Vec<Child>>,
 }
 
-/// Takes each finished block; its error stops the build.
-pub type Emit<'a, E> = &'a mut dyn FnMut(Block) -> Result<(), E>;
-
 impl Balanced {
-    /// Nodes of at most `width` links, under `prefix` (its codec is replaced by dag-pb).
+    /// Nodes of at most `width` links, under `prefix`.
     pub fn new(width: usize, prefix: Prefix) -> Self {
-        let prefix = prefix.with_codec(crate::ipld::cid::codec::DAG_PB);
         Self { width: width.max(2), prefix, levels: Vec::new() }
     }
 
@@ -73,29 +67,8 @@ impl Balanced {
     /// Turns the open node of a level into a block.
     fn close<E: From<UnixfsError>>(&mut self, level: usize, emit: Emit<'_, E>) -> Result<Child, E> {
         let children = std::mem::take(&mut self.levels[level]);
-        let sizes: Vec<u64> = children.iter().map(|c| c.size).collect();
-        let links = children
-            .iter()
-            // The name is present and empty: leaving it out would change every CID.
-            .map(|c| Link { cid: c.cid, name: Some(Bytes::new()), tsize: Some(c.tsize) })
-            .collect();
-        let pb = Node { links, data: Some(node::file_payload(&sizes)) };
-        let (block, own) = seal(&pb, self.prefix)?;
-        let cid = *block.cid();
-        emit(block)?;
-        let tsize = children.iter().fold(own, |sum, c| sum.saturating_add(c.tsize));
-        let size = sizes.iter().fold(0u64, |sum, s| sum.saturating_add(*s));
-        Ok(Child { cid, tsize, size })
+        close_node(&children, self.prefix, emit)
     }
-}
-
-/// Encodes and names a node; also gives its serialized size in bytes.
-pub(super) fn seal(node: &Node, prefix: Prefix) -> Result<(Block, u64), UnixfsError> {
-    let bytes = node.encode();
-    let own = bytes.len() as u64;
-    let block =
-        Block::hashed(prefix, bytes.into()).map_err(|e| UnixfsError::Hash(e.to_string()))?;
-    Ok((block, own))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::balanced::{Emit, seal};
+use super::layout::{Emit, seal};
 use super::{Child, Entry, UnixfsError, hamt, node};
 use crate::ipld::block::Prefix;
 use crate::ipld::cid::codec;

@@ -17,7 +17,7 @@
 
 use bytes::Bytes;
 
-use super::balanced::{Emit, seal};
+use super::layout::{Emit, seal};
 use super::{Child, Entry, UnixfsError, node};
 use crate::ipld::block::Prefix;
 use crate::ipld::codec::dag_pb::{Link, Node};

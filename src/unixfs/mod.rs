@@ -10,9 +10,11 @@ pub mod balanced;
 pub mod chunk;
 pub mod directory;
 pub mod hamt;
+pub mod layout;
 pub mod node;
 pub mod profile;
 pub mod seek;
+pub mod trickle;
 
 use crate::ipld::cid::Cid;
 

@@ -208,11 +208,26 @@ pub fn shard_payload(bitfield: &[u8], fanout: u64) -> Bytes {
     out.into()
 }
 
-/// What goes before and after `len` bytes of content to make them a whole dag-pb leaf of a file:
-/// `head ++ content ++ tail` is the block.
-pub fn leaf_frame(len: usize) -> (Vec<u8>, Vec<u8>) {
+/// What the leaves of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaf {
+    /// Raw blocks: content and nothing else.
+    Block,
+    /// dag-pb nodes that say "file": the balanced layout's.
+    File,
+    /// dag-pb nodes that say "raw": the trickle layout's.
+    Raw,
+}
+
+/// What goes before and after `len` bytes of content to make them a whole leaf: `head ++ content
+/// ++ tail` is the block.
+pub fn leaf_frame(leaf: Leaf, len: usize) -> (Vec<u8>, Vec<u8>) {
     let mut inner_head = Vec::with_capacity(12);
-    put_type(&mut inner_head, 2);
+    match leaf {
+        Leaf::Block => return Default::default(),
+        Leaf::File => put_type(&mut inner_head, 2),
+        Leaf::Raw => put_type(&mut inner_head, 0),
+    }
     if len > 0 {
         inner_head.push(0x12);
         put_varint(&mut inner_head, len as u64);
@@ -238,7 +253,7 @@ mod tests {
     #[test]
     fn a_framed_leaf_reads_back() {
         for len in [0usize, 1, 127, 128, 262_144] {
-            let (head, tail) = leaf_frame(len);
+            let (head, tail) = leaf_frame(Leaf::File, len);
             let block = [head, vec![7; len], tail].concat();
             let node = dag_pb::Node::decode(&block.into()).unwrap();
             let leaf = FsNode::of(&node).unwrap();

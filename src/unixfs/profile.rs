@@ -6,7 +6,8 @@ use super::UnixfsError;
 use super::chunk::Chunker;
 use super::directory::{self, Estimate};
 use super::hamt::FANOUT_DEFAULT;
-use super::node::FANOUT_MAX;
+use super::layout::Layout;
+use super::node::{FANOUT_MAX, Leaf};
 use crate::ipld::block::Prefix;
 use crate::ipld::cid::{Version, codec, hash};
 
@@ -24,6 +25,8 @@ pub struct Profile {
     pub raw_leaves: bool,
     /// Where files are cut.
     pub chunker: Chunker,
+    /// How leaves hang together.
+    pub layout: Layout,
     /// Most links of a file node.
     pub file_links: usize,
     /// Slots of a HAMT shard.
@@ -41,6 +44,7 @@ impl Profile {
         hash: hash::SHA2_256,
         raw_leaves: false,
         chunker: Chunker::Size(262_144),
+        layout: Layout::Balanced,
         file_links: 174,
         hamt_fanout: FANOUT_DEFAULT,
         hamt_threshold: 262_144,
@@ -78,6 +82,15 @@ impl Profile {
     /// CIDs of nodes that carry links.
     pub fn node_prefix(&self) -> Prefix {
         Prefix { version: self.version, codec: codec::DAG_PB, hash: self.hash }
+    }
+
+    /// What leaves are.
+    pub fn leaf(&self) -> Leaf {
+        match (self.raw_leaves, self.layout) {
+            (true, _) => Leaf::Block,
+            (false, Layout::Balanced) => Leaf::File,
+            (false, Layout::Trickle) => Leaf::Raw,
+        }
     }
 
     /// CIDs of leaves.

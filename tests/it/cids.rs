@@ -91,16 +91,12 @@ fn flags(options: &Value) -> Vec<String> {
             "cid_version" => flags.push(format!("--cid-version={text}")),
             "raw_leaves" => flags.push(format!("--raw-leaves={text}")),
             "chunker" => flags.push(format!("--chunker={text}")),
+            "trickle" => flags.push("--trickle".into()),
             "profile" => {} // What the repository was made with.
             other => panic!("no flag for the option {other}"),
         }
     }
     flags
-}
-
-/// Whether `add` can express a row. The trickle layout is not there yet.
-fn expressible(row: &&Value) -> bool {
-    row["options"].get("trickle").is_none()
 }
 
 /// Puts a recipe on the disk; its kinds are told in the fixture's `conventions`.
@@ -173,11 +169,11 @@ fn keystream_names(recipe: &Value) -> Vec<String> {
     lens.map(&mut name).collect()
 }
 
-/// Runs the expressible rows of a section, each over its recipe; gives how many ran.
+/// Runs the rows of a section, each over its recipe; gives how many ran.
 fn check(section: &str, recipe: impl Fn(&Value) -> Value) -> usize {
     let mut bench = Bench::new();
     let mut ran = 0;
-    for row in rows(section).iter().filter(expressible) {
+    for row in rows(section).iter() {
         if row.get("large").is_some() && !soak() {
             skip(str_of(row, "cid"), "a file of 1 GiB, made only with HENGE_SOAK=1");
             continue;
@@ -193,8 +189,7 @@ fn check(section: &str, recipe: impl Fn(&Value) -> Value) -> usize {
 #[test]
 fn files_have_the_cids_of_kubo() {
     let recipe = |row: &Value| serde_json::json!({ "kind": "file", "seed": row["seed"], "size": row["size"] });
-    // Eleven more rows are trickle.
-    assert_eq!(check("files", recipe), 46);
+    assert_eq!(check("files", recipe), 57);
 }
 
 #[test]
@@ -204,8 +199,8 @@ fn folders_have_the_cids_of_kubo() {
 
 #[test]
 fn the_published_vectors_of_ipip_499_hold() {
-    // One more row is trickle, and three are large.
-    let expected = if soak() { 16 } else { 13 };
+    // Three rows are large.
+    let expected = if soak() { 17 } else { 14 };
     assert_eq!(check("ipip499", |row| row["recipe"].clone()), expected);
 }
 
@@ -253,11 +248,16 @@ fn every_block_of_a_folder_is_the_byte_for_byte_block_of_kubo() {
 #[test]
 fn content_of_every_shape_comes_back() {
     let repo = Repo::new();
-    for size in [0, 1, 262_144, 262_145, FULL_NODE, FULL_NODE + 1] {
+    let plain = serde_json::json!({});
+    let trickle = serde_json::json!({ "trickle": true });
+    let sizes = [0, 1, 262_144, 262_145, FULL_NODE, FULL_NODE + 1];
+    for (size, options) in sizes.iter().flat_map(|size| [(*size, &plain), (*size, &trickle)]) {
         let bytes = keystream(&format!("henge-{size}"), size);
         repo.file("input", &bytes);
-        let cid = repo.ok(["add", "-Q", "input"]);
-        let fits = |row: &&Value| row["size"] == size && row["options"] == serde_json::json!({});
+        let mut args = vec!["add".to_owned(), "-Q".into(), "input".into()];
+        args.extend(flags(options));
+        let cid = repo.ok(args);
+        let fits = |row: &&Value| row["size"] == size && row["options"] == *options;
         let row = rows("files").iter().find(fits).unwrap();
         assert_eq!(cid, str_of(row, "cid"));
         let said = repo.run(["cat", &cid]);

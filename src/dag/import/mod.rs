@@ -13,8 +13,8 @@ use bytes::Bytes;
 use crate::ipld::block::Block;
 use crate::ipld::cid::CidError;
 use crate::store::{StoreError, Writer};
-use crate::unixfs::balanced::Balanced;
 use crate::unixfs::directory::Directory;
+use crate::unixfs::layout::Builder;
 use crate::unixfs::node::symlink_payload;
 use crate::unixfs::profile::Profile;
 use crate::unixfs::{Child, UnixfsError};
@@ -213,10 +213,10 @@ impl<'w, 's> Importer<'w, 's> {
         path: &[Bytes],
         listen: Listener<'_>,
     ) -> Result<Child, ImportError> {
-        let Profile { chunker, raw_leaves, file_links, .. } = self.profile;
+        let Profile { chunker, layout, file_links, .. } = self.profile;
         let crate::unixfs::chunk::Chunker::Size(size) = chunker;
-        let mut chunks = crate::unixfs::chunk::fixed::Fixed::new(reader, size, raw_leaves);
-        let mut tree = Balanced::new(file_links, self.profile.node_prefix());
+        let mut chunks = crate::unixfs::chunk::fixed::Fixed::new(reader, size, self.profile.leaf());
+        let mut tree = Builder::new(layout, file_links, self.profile.node_prefix());
         let prefix = self.profile.leaf_prefix();
         let mut read = 0u64;
         loop {
@@ -234,13 +234,12 @@ impl<'w, 's> Importer<'w, 's> {
             }
             listen(Event::Progress { path: path.to_vec(), bytes: read })?;
         }
-        let root = tree.finish(&mut |block| self.keep(&block))?;
-        root.ok_or(ImportError::Unixfs(UnixfsError::Malformed("a file without chunks")))
+        tree.finish(&mut |block| self.keep(&block))
     }
 
     fn leaf(
         &mut self,
-        tree: &mut Balanced,
+        tree: &mut Builder,
         block: Block,
         content: usize,
     ) -> Result<(), ImportError> {

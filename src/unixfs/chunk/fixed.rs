@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::unixfs::node::leaf_frame;
+use crate::unixfs::node::{Leaf, leaf_frame};
 
 /// A leaf's bytes, framed as a block, and how much of them is content.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Framed {
 pub struct Fixed<R> {
     reader: R,
     size: usize,
-    raw: bool,
+    leaf: Leaf,
     head: Vec<u8>,
     tail: Vec<u8>,
     done: bool,
@@ -27,10 +27,10 @@ pub struct Fixed<R> {
 }
 
 impl<R: Read> Fixed<R> {
-    /// Cuts into raw leaves, or into dag-pb leaves when `raw` is false.
-    pub fn new(reader: R, size: usize, raw: bool) -> Self {
-        let (head, tail) = if raw { Default::default() } else { leaf_frame(size) };
-        Self { reader, size, raw, head, tail, done: false, first: true }
+    /// Cuts into leaves of this kind.
+    pub fn new(reader: R, size: usize, leaf: Leaf) -> Self {
+        let (head, tail) = leaf_frame(leaf, size);
+        Self { reader, size, leaf, head, tail, done: false, first: true }
     }
 
     /// The next block, or `None` after the last. An empty reader gives one empty block.
@@ -80,10 +80,7 @@ impl<R: Read> Fixed<R> {
     /// The last, shorter chunk wants a shorter frame: the only bytes of a file copied here.
     fn reframe(&self, buffer: &BytesMut, content: usize) -> Bytes {
         let body = &buffer[self.head.len()..];
-        if self.raw {
-            return Bytes::copy_from_slice(body);
-        }
-        let (head, tail) = leaf_frame(content);
+        let (head, tail) = leaf_frame(self.leaf, content);
         [&head, body, &tail].concat().into()
     }
 }
@@ -110,7 +107,7 @@ mod tests {
         for (len, sizes) in
             [(0, vec![0]), (99, vec![99]), (100, vec![100]), (201, vec![100, 100, 1])]
         {
-            let mut chunks = Fixed::new(Trickling(&bytes[..len]), 100, true);
+            let mut chunks = Fixed::new(Trickling(&bytes[..len]), 100, Leaf::Block);
             let mut seen = Vec::new();
             let mut joined = Vec::new();
             while let Some(chunk) = chunks.next_block().unwrap() {
