@@ -66,3 +66,19 @@ pub fn track(
 ) {
     drop(tracker.spawn(work));
 }
+
+/// Time for a reader to take one result before it counts as gone: work that holds others up must
+/// not wait for a client that stopped reading and never closed.
+const STUCK_TIME: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Sends a result from blocking work; `false` when the reader is gone, or stuck.
+pub fn send<T>(out: &tokio::sync::mpsc::Sender<T>, item: T) -> bool {
+    use tokio::sync::mpsc::error::TrySendError;
+    match out.try_send(item) {
+        Ok(()) => true,
+        Err(TrySendError::Closed(_)) => false,
+        Err(TrySendError::Full(item)) => {
+            tokio::runtime::Handle::current().block_on(out.send_timeout(item, STUCK_TIME)).is_ok()
+        }
+    }
+}

@@ -192,5 +192,5 @@ fn send(out: &mpsc::Sender<Result<AddEvent, Error>>, event: &Event) -> Result<()
             AddEvent::Added { name: text(path), cid: child.cid, size: child.tsize }
         }
     };
-    out.blocking_send(Ok(event)).map_err(|_| ImportError::Cancelled)
+    task::send(out, Ok(event)).then_some(()).ok_or(ImportError::Cancelled)
 }

@@ -44,7 +44,7 @@ fn collect(core: &Core, out: &mpsc::Sender<Result<GcEvent, Error>>) -> Result<()
         core.free(&step.garbage)?;
         for freed in &step.garbage {
             let event = GcEvent { cid: cid::of_hash(&freed.hash), size: freed.size.into() };
-            if out.blocking_send(Ok(event)).is_err() {
+            if !task::send(out, Ok(event)) {
                 return Ok(()); // Nobody listens: what is freed is freed, the rest can wait.
             }
         }
