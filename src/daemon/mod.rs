@@ -130,8 +130,10 @@ impl Daemon {
             task::track(&daemon.serving, gateway.serve(service, daemon.stop.clone()));
         }
         // The gateway's file first: whoever waits for the RPC expects it to be there.
-        if let Some(url) = open.iter().find_map(|address| address.reachable().url()) {
-            write_file(&daemon.root, GATEWAY_FILE, &url)?;
+        match open.iter().find_map(|address| address.reachable().url()) {
+            Some(url) => write_file(&daemon.root, GATEWAY_FILE, &url)?,
+            // One that was killed may have left its own.
+            None => drop(std::fs::remove_file(daemon.root.join(GATEWAY_FILE))),
         }
         if let Some(first) = bound.first() {
             write_file(&daemon.root, API_FILE, &first.reachable().to_string())?;

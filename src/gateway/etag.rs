@@ -31,12 +31,13 @@ pub fn of_listing(cid: &Cid) -> String {
     format!("\"DirIndex-{LISTING}_CID-{cid}\"")
 }
 
-/// Whether `If-None-Match` names one of the tags: compared weakly, `*` names all.
-pub fn is_known(header: &str, tags: &[String]) -> bool {
-    let bare = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
-    header
-        .split(',')
-        .any(|given| given.trim() == "*" || tags.iter().any(|tag| bare(tag) == bare(given)))
+/// Whether `If-None-Match` names the tag: compared weakly, `*` names all.
+pub fn is_known(header: &str, tag: &str) -> bool {
+    fn bare(tag: &str) -> &str {
+        let tag = tag.trim();
+        tag.strip_prefix("W/").unwrap_or(tag)
+    }
+    header.split(',').any(|given| given.trim() == "*" || bare(given) == bare(tag))
 }
 
 #[cfg(test)]
@@ -62,11 +63,9 @@ mod tests {
 
     #[test]
     fn known_tags_are_found_in_lists() {
-        let tags = ["\"a\"".to_owned(), "W/\"b.x-tar\"".to_owned()];
         for (header, known) in [
             ("\"a\"", true),
             ("W/\"a\"", true),
-            ("\"b.x-tar\"", true),
             ("\"x\", \"y\" , W/\"a\"", true),
             ("*", true),
             ("\"x\", *", true),
@@ -76,7 +75,8 @@ mod tests {
             ("", false),
             (",,", false),
         ] {
-            assert_eq!(is_known(header, &tags), known, "{header}");
+            assert_eq!(is_known(header, "\"a\""), known, "{header}");
+            assert_eq!(is_known(header, "W/\"a\""), known, "{header}");
         }
     }
 }

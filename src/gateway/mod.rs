@@ -27,7 +27,7 @@ mod request;
 mod respond;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, ETAG, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{ALLOW, HeaderMap, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
@@ -77,8 +77,8 @@ impl Service {
         if let Some(target) = found.folder_address() {
             return Ok(moved(&target));
         }
-        if let Some(tag) = found.known() {
-            return Ok(unchanged(&tag));
+        if let Some(response) = found.unchanged() {
+            return Ok(response);
         }
         respond::respond(&found).await
     }
@@ -192,13 +192,6 @@ fn moved(target: &str) -> Response<Outgoing> {
     let location = (LOCATION, headers::value(target));
     let mut response = reply::of(HeaderMap::from_iter([location]), Outgoing::Done);
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
-    response
-}
-
-fn unchanged(tag: &str) -> Response<Outgoing> {
-    let tag = (ETAG, headers::value(tag));
-    let mut response = reply::of(HeaderMap::from_iter([tag]), Outgoing::Done);
-    *response.status_mut() = StatusCode::NOT_MODIFIED;
     response
 }
 

@@ -82,14 +82,21 @@ impl Found<'_> {
         format!("{}{}/", self.base, escape::encode_path(&self.path.segments))
     }
 
-    /// The ETag of what a client has already.
-    pub fn known(&self) -> Option<String> {
-        let mut tags = vec![self.tag()];
-        if self.is_listed() {
-            tags.push(etag::of_listing(self.cid()));
-        }
+    /// The reply to a client that has the content already.
+    pub fn unchanged(&self) -> Option<Response<Outgoing>> {
         let given = self.request.known.as_deref()?;
-        tags.into_iter().find(|tag| etag::is_known(given, std::slice::from_ref(tag)))
+        let listing = self.is_listed().then(|| etag::of_listing(self.cid()));
+        let mut map = self.headers("");
+        map.remove(CONTENT_TYPE);
+        if let Some(tag) = listing.filter(|tag| etag::is_known(given, tag)) {
+            map.insert(ETAG, headers::value(&tag));
+            map.insert(CACHE_CONTROL, HeaderValue::from_static(headers::LISTING));
+        } else if !etag::is_known(given, &self.tag()) {
+            return None;
+        }
+        let mut response = reply::of(map, Outgoing::Done);
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        Some(response)
     }
 
     fn tag(&self) -> String {
