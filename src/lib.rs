@@ -9,12 +9,13 @@
 //! | [`task`], [`store`] | mechanisms: threads and tasks; blocks, pins and edges on the disk |
 //! | [`dag`] | services: resolve, read, list, walk and import DAGs |
 //! | [`node`] | the core: every behaviour is a method of `Node` |
-//! | [`rpc`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
+//! | [`rpc`], [`gateway`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
 
 pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod dag;
+pub mod gateway;
 pub mod http;
 pub mod ipld;
 pub mod node;

@@ -11,7 +11,7 @@ use crate::config::repo;
 use crate::daemon;
 use crate::task;
 
-/// Run a node that serves the RPC, until a signal or `henge shutdown`.
+/// Run a node that serves the RPC and the gateway, until a signal or `henge shutdown`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Daemon {
@@ -37,7 +37,8 @@ pub struct Daemon {
 
 const EXAMPLES: &str = "\
 Examples:
-  henge daemon                      the RPC on Addresses.API (127.0.0.1:5001)
+  henge daemon                      the RPC on Addresses.API (127.0.0.1:5001),
+                                    the gateway on Addresses.Gateway (127.0.0.1:8080)
   henge daemon --init               makes the repository first, if need be
   henge shutdown                    ends it, as SIGTERM does";
 

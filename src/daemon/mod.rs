@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::repo::{self, Repo};
 use crate::config::{Config, FileError, IdentityError, RepoError, check};
+use crate::gateway;
 use crate::http::{Address, Listener};
 use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
 use crate::rpc::Router;
@@ -20,6 +21,8 @@ use crate::task;
 
 /// File of a running daemon's repository that tells where its RPC listens.
 pub const API_FILE: &str = "api";
+/// The same for its gateway.
+pub const GATEWAY_FILE: &str = "gateway";
 /// Time for requests in progress to end when the daemon stops; after it, whoever is late is left.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
@@ -111,26 +114,35 @@ impl Daemon {
         say(&versions());
         let place = root.to_owned();
         let (node, repo, config) = task::blocking(move || bring_up(&place)).await?;
-        let router = Router::new(node, repo, stop.clone());
+        let router = Router::new(node.clone(), repo, stop.clone());
         say(&format!("PeerID: {}", config.peer_id().unwrap_or_default()));
         say("Swarm not listening, running in offline mode.");
-        let wanted = settings::addresses("Addresses.API", &config.api_addresses())?;
-        let mut apis = Vec::with_capacity(wanted.len());
-        for address in &wanted {
-            apis.push(Listener::bind(address).await?);
-        }
-        let bound: Vec<Address> = apis.iter().map(|api| api.address().clone()).collect();
+        let (apis, bound) = bind("Addresses.API", &config.api_addresses()).await?;
+        let (gateways, open) = bind("Addresses.Gateway", &config.gateway_addresses()).await?;
         let guard = settings::guard(&config, &bound)?;
         let daemon = Self { root: root.to_owned(), router, stop, serving: TaskTracker::new() };
         for api in apis {
             let service = Service::new(daemon.router.clone(), guard.clone());
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
         }
+        for gateway in gateways {
+            let service = gateway::Service::new(node.clone());
+            task::track(&daemon.serving, gateway.serve(service, daemon.stop.clone()));
+        }
+        // The gateway's file first: whoever waits for the RPC expects it to be there.
+        match open.iter().find_map(|address| address.reachable().url()) {
+            Some(url) => write_file(&daemon.root, GATEWAY_FILE, &url)?,
+            // One that was killed may have left its own.
+            None => drop(std::fs::remove_file(daemon.root.join(GATEWAY_FILE))),
+        }
         if let Some(first) = bound.first() {
             write_file(&daemon.root, API_FILE, &first.reachable().to_string())?;
         }
         for address in &bound {
             say(&format!("RPC API server listening on {address}"));
+        }
+        for address in &open {
+            say(&format!("Gateway server listening on {address}"));
         }
         say("Daemon is ready");
         Ok(daemon)
@@ -146,6 +158,7 @@ impl Daemon {
         self.stop.cancelled().await;
         // A client that still finds the file is refused at the socket, and goes on by itself.
         let _ = std::fs::remove_file(self.root.join(API_FILE));
+        let _ = std::fs::remove_file(self.root.join(GATEWAY_FILE));
         self.serving.close();
         if tokio::time::timeout(DRAIN_TIME, self.serving.wait()).await.is_err() {
             tracing::warn!("requests still in progress are cut off");
@@ -153,6 +166,19 @@ impl Daemon {
         // The last handle: the store is flushed and closed.
         drop(self.router);
     }
+}
+
+/// Binds the listeners of a configured list; also gives where they listen.
+async fn bind(
+    key: &'static str,
+    texts: &[String],
+) -> Result<(Vec<Listener>, Vec<Address>), BootError> {
+    let mut listeners = Vec::with_capacity(texts.len());
+    for address in &settings::addresses(key, texts)? {
+        listeners.push(Listener::bind(address).await?);
+    }
+    let bound = listeners.iter().map(|listener| listener.address().clone()).collect();
+    Ok((listeners, bound))
 }
 
 /// What `version --all` prints.

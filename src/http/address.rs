@@ -37,6 +37,14 @@ impl Address {
         }
     }
 
+    /// Its URL, for TCP.
+    pub fn url(&self) -> Option<String> {
+        match self {
+            Self::Tcp(address) => Some(format!("http://{address}")),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// The port, for TCP.
     pub fn port(&self) -> Option<u16> {
         match self {
@@ -100,6 +108,7 @@ mod tests {
     fn wildcards_are_reached_on_the_loopback_and_are_not_local() {
         let any: Address = "/ip4/0.0.0.0/tcp/80".parse().unwrap();
         assert!(!any.is_local());
+        assert_eq!(any.reachable().url().as_deref(), Some("http://127.0.0.1:80"));
         assert_eq!(any.reachable().to_string(), "/ip4/127.0.0.1/tcp/80");
         assert!("/unix/x".parse::<Address>().unwrap().is_local());
     }

@@ -7,6 +7,7 @@ pub mod address;
 pub mod trailers;
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -40,8 +41,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Something that answers requests; clones serve one connection each.
 pub trait Answer: Clone + Send + Sync + 'static {
-    /// The reply's body.
-    type Body: Body<Data = Bytes, Error = Infallible> + Send + 'static;
+    /// The reply's body; its error cuts the connection.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
 
     /// Answers a request; tells `next` when the reply leaves the connection open.
     fn answer(

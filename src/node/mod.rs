@@ -15,6 +15,7 @@ pub mod ls;
 pub mod pin;
 pub mod refs;
 pub mod repo;
+pub mod resolve;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,9 +27,10 @@ use crate::store::Store;
 use crate::unixfs::profile::Profile;
 // What a mouth hands in and gets back, so that it need not know the rooms below.
 pub use crate::dag::import::{Content, Entry, Source};
-pub use crate::dag::tree::What;
+pub use crate::dag::tree::{Entries, What};
 pub use crate::dag::walk::Step;
 pub use error::{Error, Kind};
+pub use resolve::Place;
 
 /// The Kubo release whose RPC and command line this node answers.
 pub const KUBO_LEVEL: &str = "0.43.0";

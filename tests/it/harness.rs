@@ -2,9 +2,9 @@
 //! made again from a seed.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use sha2::Digest as _;
 
@@ -31,8 +31,17 @@ impl Said {
 impl Repo {
     /// A fresh repository under the default settings.
     pub fn new() -> Self {
+        Self::with(["init"])
+    }
+
+    /// A fresh repository for a daemon: loopback only, free ports.
+    pub fn for_daemon() -> Self {
+        Self::with(["init", "--profile=test"])
+    }
+
+    fn with<const N: usize>(init: [&str; N]) -> Self {
         let repo = Self { dir: tempfile::tempdir().expect("a temporary folder") };
-        repo.ok(["init"]);
+        repo.ok(init);
         repo
     }
 
@@ -91,6 +100,45 @@ impl Repo {
     /// Runs a command that must fail with one line, exit code 1 and no panic; gives the line.
     pub fn fails<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
         one_line(&self.run(args))
+    }
+}
+
+/// A running daemon; it is ended by SIGTERM when this is dropped.
+pub struct Daemon {
+    child: Child,
+    /// Where the gateway listens: host and port.
+    pub gateway: String,
+}
+
+impl Daemon {
+    /// Starts a daemon over a repository made with the profile `test`, and waits until it is ready.
+    pub fn start(repo: &Repo) -> Self {
+        let mut child = repo.command(["daemon"]).spawn().expect("henge starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let said: Vec<String> = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .take_while(|line| line != "Daemon is ready")
+            .collect();
+        let file = std::fs::read_to_string(repo.root().join("gateway"));
+        let url = file.unwrap_or_else(|error| panic!("no gateway: {error}: {said:?}"));
+        let gateway = url.strip_prefix("http://").expect("a URL").to_owned();
+        Self { child, gateway }
+    }
+
+    /// Ends it, and gives its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.stop();
+        }
     }
 }
 

@@ -48,6 +48,7 @@ const STRANGERS: &[&str] = &[
     "src/dag/tree.rs",
     "src/dag/walk.rs",
     "src/config/",
+    "src/gateway/",
     "src/http/trailers.rs",
     "src/rpc/args.rs",
     "src/rpc/http/",
