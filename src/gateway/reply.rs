@@ -17,9 +17,10 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use tokio::sync::mpsc;
 
 use super::error::Refusal;
-use crate::node::{Error, Results};
+use crate::node::Error;
 
 /// Pieces of a body; an error cuts the connection, so that nobody takes a part for the whole.
 pub type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
@@ -73,8 +74,12 @@ impl Outgoing {
     }
 
     /// Bytes as the node sends them.
-    pub fn pieces(mut results: Results<Bytes>) -> Self {
-        Self::Pieces(Box::pin(stream::poll_fn(move |context| results.poll_recv(context))))
+    pub fn pieces<E>(mut results: mpsc::Receiver<Result<Bytes, E>>) -> Self
+    where
+        E: Into<Error> + Send + 'static,
+    {
+        let pieces = stream::poll_fn(move |context| results.poll_recv(context));
+        Self::Pieces(Box::pin(pieces.map(|piece| piece.map_err(E::into))))
     }
 }
 

@@ -223,7 +223,8 @@ fn formats_are_served_or_refused_by_name() {
         (format!("/ipfs/{node}/b"), 404),
         (format!("{path}?format=dag-json"), 406),
         (format!("{path}?format=json"), 200),
-        (format!("{path}?format=car"), 501),
+        (site.path("site/?format=car"), 501),
+        (format!("{path}?format=car&dag-scope=block"), 501),
         (format!("{path}?format=ipns-record"), 400),
         (format!("{path}?format=zip"), 400),
     ] {
@@ -317,4 +318,19 @@ fn a_file_with_a_hole_is_not_taken_for_a_whole_one() {
     assert!(part.status == 206 && part.whole && part.body.len() == 100_000);
     let tar = ask(&daemon.gateway, "GET", &format!("{path}?format=tar"), &[]);
     assert!(tar.status == 200 && !tar.whole);
+}
+
+#[test]
+fn a_whole_dag_comes_as_the_car_that_export_writes() {
+    let site = Site::new();
+    let root = site.path("");
+    let cid = root.trim_start_matches("/ipfs/").trim_end_matches('/').to_owned();
+    let car = site.get(&format!("/ipfs/{cid}?format=car"), &[]);
+    assert!(car.status == 200 && car.whole, "{}", car.text());
+    assert!(car.header("Content-Type").starts_with("application/vnd.ipld.car; version=1"));
+    assert_eq!(car.header("X-Content-Type-Options"), "nosniff");
+    let exported = site.repo.run(["dag", "export", &cid]);
+    assert_eq!((exported.code, &exported.out), (0, &car.body));
+    let asked = site.get(&format!("/ipfs/{cid}"), &[("Accept", "application/vnd.ipld.car")]);
+    assert_eq!(asked.body, car.body);
 }

@@ -10,6 +10,7 @@
 )]
 
 mod block;
+mod car;
 mod codec;
 mod directory;
 mod file;
@@ -192,10 +193,7 @@ pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
     match found.request.format {
         Some(Format::Raw) => return block::respond(found).await,
         Some(Format::Tar) => return tar::respond(found).await,
-        Some(Format::Car) => {
-            let text = "CAR replies are not served yet: ask for single blocks with ?format=raw";
-            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, text));
-        }
+        Some(Format::Car) => return car::respond(found).await,
         Some(Format::IpnsRecord) => {
             return Err(Refusal::bad("only names under /ipns have records"));
         }
