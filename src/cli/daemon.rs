@@ -2,13 +2,14 @@
 
 use clap::ArgAction;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::Global;
 use super::init::Init;
 use super::link::{Ask, Link};
 use super::output::{CliError, line};
 use crate::config::repo;
-use crate::daemon;
+use crate::daemon::{self, Options};
 use crate::task;
 
 /// Run a node that serves the RPC and the gateway, until a signal or `henge shutdown`.
@@ -56,25 +57,33 @@ impl Daemon {
             // A daemon whose terminal is gone goes on.
             let _ = line(text);
         };
-        let running = daemon::Daemon::start(&root, &mut say).await.map_err(failed)?;
-        let stop = running.stopping();
-        let (mut term, mut int) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        task::detach(async move {
-            for seen in 0.. {
-                tokio::select! {
-                    _ = term.recv() => {}
-                    _ = int.recv() => {}
-                }
-                match seen {
-                    0 => stop.cancel(),
-                    _ => leave(),
-                }
-            }
-        });
+        let running =
+            daemon::Daemon::start(&root, Options::default(), &mut say).await.map_err(failed)?;
+        end_on_signals(running.stopping())?;
         running.run().await;
         Ok(())
     }
+}
+
+/// Stops on the first signal, and ends the process on the second.
+///
+/// # Errors
+/// When the system takes no handler.
+pub fn end_on_signals(stop: CancellationToken) -> Result<(), CliError> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    task::detach(async move {
+        for seen in 0.. {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            match seen {
+                0 => stop.cancel(),
+                _ => leave(),
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Ends the process as it stands: what was acknowledged is on the disk.

@@ -96,6 +96,20 @@ impl Link {
                 Way::InProcess(Box::new(booted.map_err(|e| CliError::new(e.to_string()))?))
             }
         };
+        Ok(Self::over(way, global))
+    }
+
+    /// The daemon's, if one runs.
+    ///
+    /// # Errors
+    /// That the one named by `--api` does not answer.
+    pub async fn to_daemon(global: &Global) -> Result<Option<Self>, CliError> {
+        let root = repo::locate(global.repo_dir.as_deref());
+        let socket = socket(global, &root).await?;
+        Ok(socket.map(|socket| Self::over(Way::Socket(socket), global)))
+    }
+
+    fn over(way: Way, global: &Global) -> Self {
         let mut common = Vec::new();
         if let Some(base) = &global.cid_base {
             common.push(("cid-base".to_owned(), base.clone()));
@@ -103,7 +117,7 @@ impl Link {
         if let Some(upgrade) = global.upgrade_cidv0_in_output {
             common.push(("upgrade-cidv0-in-output".to_owned(), upgrade.to_string()));
         }
-        Ok(Self { way, common, json: global.enc == Some(Encoding::Json) })
+        Self { way, common, json: global.enc == Some(Encoding::Json) }
     }
 
     /// Whether the node runs in this process.

@@ -20,6 +20,7 @@ mod pin;
 mod progress;
 mod refs;
 mod repo;
+mod share;
 mod socket;
 mod upload;
 mod walk;
@@ -47,6 +48,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   henge init                      make a repository in ~/.henge (or $IPFS_PATH)
+  henge share photos              add a folder and print a link that opens in a browser
   henge add -r photos             add a folder; prints a CID for each entry, the folder's last
   henge ls <cid>                  list a folder
   henge cat <cid>/notes.txt       print a file
@@ -113,6 +115,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 enum Command {
     Init(init::Init),
     Daemon(daemon::Daemon),
+    Share(share::Share),
     Shutdown(daemon::Shutdown),
     Add(add::Add),
     Cat(cat::Cat),
@@ -138,6 +141,7 @@ impl Command {
         match self {
             Self::Init(command) => command.run(global),
             Self::Daemon(command) => command.run(global).await,
+            Self::Share(command) => command.run(global).await,
             Self::Shutdown(command) => command.run(&link().await?).await,
             Self::Version(command) => command.run(global),
             Self::Add(command) => command.run(link).await,

@@ -3,6 +3,7 @@
 
 mod settings;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::repo::{self, Repo};
 use crate::config::{Config, FileError, IdentityError, RepoError, check};
 use crate::gateway;
+use crate::gateway::visit::Watch;
 use crate::http::{Address, Listener};
 use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
 use crate::rpc::Router;
@@ -95,6 +97,15 @@ fn bring_up(root: &Path) -> Result<(Node, Repo, Config), BootError> {
     Ok((Node::new(settings, store), repo, config))
 }
 
+/// How a daemon starts beside what the configuration says.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Whether a port that is taken is replaced by one that is free.
+    pub any_port: bool,
+    /// Who is told of visits to the gateway.
+    pub watch: Watch,
+}
+
 /// A node that serves.
 pub struct Daemon {
     root: PathBuf,
@@ -109,7 +120,11 @@ impl Daemon {
     ///
     /// # Errors
     /// The first step that failed; what was begun is undone.
-    pub async fn start(root: &Path, say: &mut (dyn FnMut(&str) + Send)) -> Result<Self, BootError> {
+    pub async fn start(
+        root: &Path,
+        options: Options,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Self, BootError> {
         let stop = CancellationToken::new();
         say(&versions());
         let place = root.to_owned();
@@ -117,8 +132,9 @@ impl Daemon {
         let router = Router::new(node.clone(), repo, stop.clone());
         say(&format!("PeerID: {}", config.peer_id().unwrap_or_default()));
         say("Swarm not listening, running in offline mode.");
-        let (apis, bound) = bind("Addresses.API", &config.api_addresses()).await?;
-        let (gateways, open) = bind("Addresses.Gateway", &config.gateway_addresses()).await?;
+        let (apis, bound) = bind("Addresses.API", &config.api_addresses(), &options).await?;
+        let (gateways, open) =
+            bind("Addresses.Gateway", &config.gateway_addresses(), &options).await?;
         let guard = settings::guard(&config, &bound)?;
         let daemon = Self { root: root.to_owned(), router, stop, serving: TaskTracker::new() };
         for api in apis {
@@ -126,7 +142,7 @@ impl Daemon {
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
         }
         for gateway in gateways {
-            let service = gateway::Service::new(node.clone());
+            let service = gateway::Service::new(node.clone(), options.watch.clone());
             task::track(&daemon.serving, gateway.serve(service, daemon.stop.clone()));
         }
         // The gateway's file first: whoever waits for the RPC expects it to be there.
@@ -172,10 +188,17 @@ impl Daemon {
 async fn bind(
     key: &'static str,
     texts: &[String],
+    options: &Options,
 ) -> Result<(Vec<Listener>, Vec<Address>), BootError> {
     let mut listeners = Vec::with_capacity(texts.len());
     for address in &settings::addresses(key, texts)? {
-        listeners.push(Listener::bind(address).await?);
+        let bound = match Listener::bind(address).await {
+            Err(error) if options.any_port && error.kind() == ErrorKind::AddrInUse => {
+                Listener::bind(&address.on_any_port()).await
+            }
+            other => other,
+        };
+        listeners.push(bound?);
     }
     let bound = listeners.iter().map(|listener| listener.address().clone()).collect();
     Ok((listeners, bound))

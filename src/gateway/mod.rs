@@ -25,6 +25,7 @@ mod range;
 mod reply;
 mod request;
 mod respond;
+pub mod visit;
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderMap, HeaderValue, LOCATION};
@@ -36,8 +37,9 @@ use self::hostname::Site;
 use self::reply::Outgoing;
 use self::request::{METHODS, Request};
 use self::respond::Found;
-use crate::http::Answer;
+use self::visit::{Visit, Watch};
 use crate::http::trailers::NextRequest;
+use crate::http::{Answer, Peer};
 use crate::ipld::cid;
 use crate::ipld::path::{Path, Root};
 use crate::node::{Kind, Node};
@@ -46,12 +48,13 @@ use crate::node::{Kind, Node};
 #[derive(Clone)]
 pub struct Service {
     node: Node,
+    watch: Watch,
 }
 
 impl Service {
-    /// A gateway to what a node holds.
-    pub fn new(node: Node) -> Self {
-        Self { node }
+    /// A gateway to what a node holds; `watch` is told of visits.
+    pub fn new(node: Node, watch: Watch) -> Self {
+        Self { node, watch }
     }
 
     async fn respond(&self, parts: &Parts) -> Result<Response<Outgoing>, Refusal> {
@@ -105,10 +108,14 @@ impl Answer for Service {
         _next: NextRequest,
     ) -> Response<Outgoing> {
         let (parts, _) = request.into_parts();
+        let from = parts.extensions.get::<Peer>().and_then(|peer| peer.0);
         let mut response = match self.respond(&parts).await {
             Ok(response) => response,
             Err(refusal) => reply::refused(&refusal, parts.method == Method::HEAD),
         };
+        if response.status().is_success() {
+            self.watch.tell(|| Visit { from, path: parts.uri.path().to_owned() });
+        }
         headers::share(response.headers_mut());
         response
     }

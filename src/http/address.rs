@@ -45,6 +45,14 @@ impl Address {
         }
     }
 
+    /// The same address with a port that the system chooses.
+    pub fn on_any_port(&self) -> Self {
+        match self {
+            Self::Tcp(address) => Self::Tcp(SocketAddr::new(address.ip(), 0)),
+            Self::Unix(path) => Self::Unix(path.clone()),
+        }
+    }
+
     /// The port, for TCP.
     pub fn port(&self) -> Option<u16> {
         match self {

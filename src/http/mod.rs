@@ -52,6 +52,10 @@ pub trait Answer: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
+/// Where a request came from, in its extensions; nothing for a Unix socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub Option<std::net::SocketAddr>);
+
 /// A bound listener.
 pub struct Listener {
     socket: Socket,
@@ -106,15 +110,15 @@ impl Listener {
             };
             let (service, stop) = (service.clone(), stop.clone());
             match accepted {
-                Ok(Connection::Tcp(stream)) => {
+                Ok(Connection::Tcp(stream, from)) => {
                     crate::task::track(&open, async move {
-                        converse(stream, service, stop).await;
+                        converse(stream, Peer(Some(from)), service, stop).await;
                         drop(permit);
                     });
                 }
                 Ok(Connection::Unix(stream)) => {
                     crate::task::track(&open, async move {
-                        converse(stream, service, stop).await;
+                        converse(stream, Peer(None), service, stop).await;
                         drop(permit);
                     });
                 }
@@ -135,9 +139,9 @@ impl Listener {
     async fn accept(&self) -> io::Result<Connection> {
         Ok(match &self.socket {
             Socket::Tcp(socket) => {
-                let (stream, _) = socket.accept().await?;
+                let (stream, from) = socket.accept().await?;
                 stream.set_nodelay(true)?;
-                Connection::Tcp(stream)
+                Connection::Tcp(stream, from)
             }
             Socket::Unix(socket) => Connection::Unix(socket.accept().await?.0),
         })
@@ -145,17 +149,18 @@ impl Listener {
 }
 
 enum Connection {
-    Tcp(tokio::net::TcpStream),
+    Tcp(tokio::net::TcpStream, std::net::SocketAddr),
     Unix(tokio::net::UnixStream),
 }
 
 /// Serves one connection to its end; on `stop` the request in progress is the last.
-async fn converse<S>(stream: S, service: impl Answer, stop: CancellationToken)
+async fn converse<S>(stream: S, from: Peer, service: impl Answer, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (stream, next) = Announcing::new(stream);
-    let answer = service_fn(move |request| {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(from);
         let (service, next) = (service.clone(), next.clone());
         async move { Ok::<_, Infallible>(service.answer(request, next).await) }
     });

@@ -45,6 +45,11 @@ impl Repo {
         repo
     }
 
+    /// A folder for a repository that is not there yet.
+    pub fn absent() -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary folder") }
+    }
+
     /// The repository's root.
     pub fn root(&self) -> PathBuf {
         self.dir.path().join("repo")

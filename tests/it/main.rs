@@ -17,6 +17,7 @@ mod gate;
 mod gateway;
 mod harness;
 mod journeys;
+mod share;
 mod store_faults;
 mod store_regressions;
 mod surface;

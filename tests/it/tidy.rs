@@ -27,7 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "daemon",
         &["gateway", "rpc", "node", "config", "http", "dag", "store", "ipld", "unixfs", "task"],
     ),
-    ("cli", &["rpc", "node", "config", "daemon", "http", "ipld", "task"]),
+    ("cli", &["rpc", "gateway", "node", "config", "daemon", "http", "ipld", "task"]),
     ("lib", &[]),
     ("main", &["cli"]),
 ];

@@ -1,0 +1,108 @@
+//! `henge share`: from a file or folder to a link, in one command.
+
+use std::path::{Path, PathBuf};
+
+use tokio::sync::mpsc;
+
+use super::Global;
+use super::daemon::end_on_signals;
+use super::init::Init;
+use super::link::{Ask, Link};
+use super::output::{CliError, line, safe, text};
+use super::walk::{self, WalkRules};
+use crate::config::repo;
+use crate::daemon::{self, Daemon, Options};
+use crate::gateway::visit::{Visit, Watch};
+use crate::ipld::cid::{self, Base};
+use crate::node::add::AddOptions;
+use crate::rpc::Body;
+use crate::task;
+
+/// Visits waiting to be printed; more are not told.
+const VISITS: usize = 256;
+
+/// Add a file or folder, run the node, and print a link that opens in a browser; Ctrl-C ends it.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Share {
+    /// What to share; folders with everything in them.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Take hidden files of folders, too.
+    #[arg(long, short = 'H')]
+    hidden: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  henge share photos          makes a repository if there is none, adds, serves
+  henge share notes.txt       the link is for browsers on this machine";
+
+impl Share {
+    /// Goes through the daemon that runs already, or is one itself until it is told to stop.
+    pub async fn run(self, global: &Global) -> Result<(), CliError> {
+        let root = repo::locate(global.repo_dir.as_deref());
+        if !root.join("config").exists() {
+            Init::with_profiles(Vec::new()).run(global)?;
+        }
+        let rules = WalkRules { recursive: true, hidden: self.hidden };
+        // What cannot be added is refused before anything starts.
+        drop(walk::files(std::slice::from_ref(&self.path), rules)?);
+        if let Some(link) = Link::to_daemon(global).await? {
+            self.add_and_tell(&link, &root, rules).await?;
+            return line("the running daemon serves it");
+        }
+        let (told, mut visits) = mpsc::channel(VISITS);
+        let options = Options { any_port: true, watch: Watch::new(told) };
+        let failed = |e: daemon::BootError| CliError::new(e.to_string());
+        let mut say = |text: &str| tracing::debug!("{text}");
+        let running = Daemon::start(&root, options, &mut say).await.map_err(failed)?;
+        end_on_signals(running.stopping())?;
+        let Some(link) = Link::to_daemon(global).await? else {
+            return Err(CliError::new("the node does not answer"));
+        };
+        self.add_and_tell(&link, &root, rules).await?;
+        drop(link);
+        line("Ctrl-C ends it")?;
+        task::detach(async move {
+            while let Some(visit) = visits.recv().await {
+                // Nobody may be watching any more; the node goes on.
+                let _ = line(shown(&visit));
+            }
+        });
+        running.run().await;
+        Ok(())
+    }
+
+    /// Adds and prints the CID and the link.
+    async fn add_and_tell(
+        &self,
+        link: &Link,
+        root: &Path,
+        rules: WalkRules,
+    ) -> Result<(), CliError> {
+        let options = AddOptions { pin: true, ..AddOptions::default() };
+        let source = walk::files(std::slice::from_ref(&self.path), rules)?;
+        let ask = Ask::new("add").options(&options)?.body(Body::Files(source));
+        let mut last = String::new();
+        link.each(ask, |event| {
+            match text(event, "Hash") {
+                "" => {}
+                hash => hash.clone_into(&mut last),
+            }
+            Ok(())
+        })
+        .await?;
+        let cid = cid::parse(&last).map_err(|e| CliError::new(e.to_string()))?;
+        line(format!("{last} {}", safe(&self.path.to_string_lossy())))?;
+        let Ok(gateway) = std::fs::read_to_string(root.join(daemon::GATEWAY_FILE)) else {
+            return Err(CliError::new("no gateway: set Addresses.Gateway"));
+        };
+        line(format!("{gateway}/ipfs/{}", cid::print(&cid, Base::Base32Lower, true)))
+    }
+}
+
+fn shown(visit: &Visit) -> String {
+    let from = visit.from.map_or_else(|| "a local socket".to_owned(), |from| from.ip().to_string());
+    format!("{from} reads {}", safe(&visit.path))
+}
