@@ -31,8 +31,8 @@ fn hex(high: u8, low: u8) -> Option<u8> {
     Some((digit(high)? << 4) | digit(low)?)
 }
 
-/// Percent-encodes everything that has a meaning of its own somewhere in an address, in HTML or in
-/// a header: one segment of a path, or a value.
+/// Percent-encodes everything that has a meaning of its own anywhere in an address, in HTML or in a
+/// header.
 pub fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for byte in bytes {
@@ -46,9 +46,21 @@ pub fn encode(bytes: &[u8]) -> String {
     out
 }
 
+/// A name of a path for an address: as [`encode`], but what has no meaning there stays readable.
+pub fn segment(name: &[u8]) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name {
+        match byte {
+            b'$' | b'+' | b',' | b':' | b';' | b'=' | b'@' => out.push(char::from(*byte)),
+            _ => out.push_str(&encode(&[*byte])),
+        }
+    }
+    out
+}
+
 /// The names of a path, each encoded and behind a slash.
 pub fn encode_path<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
-    names.into_iter().map(|name| format!("/{}", encode(name.as_bytes()))).collect()
+    names.into_iter().map(|name| format!("/{}", segment(name.as_bytes()))).collect()
 }
 
 /// A name for people to read, in HTML: no markup, and none of the characters that hide or reorder
@@ -85,6 +97,7 @@ mod tests {
             assert_eq!(decode(&encode(text.as_bytes())).as_deref(), Some(text));
         }
         assert_eq!(encode("a b/ą'".as_bytes()), "a%20b%2F%C4%85%27");
+        assert_eq!(segment("a=b+c&\"ą".as_bytes()), "a=b+c%26%22%C4%85");
         assert_eq!(decode("100%").as_deref(), Some("100%"));
         assert_eq!(decode("%zz%4").as_deref(), Some("%zz%4"));
         assert_eq!(decode("%2f%2F").as_deref(), Some("//"));

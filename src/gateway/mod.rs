@@ -76,7 +76,12 @@ impl Service {
             return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, text));
         }
         let place = self.node.place(&path).await?;
-        let found = Found { node: &self.node, request: &request, path, shown: text, base, place };
+        let above = match &site {
+            Site::Own { parent, .. } => format!("//{parent}"),
+            Site::Shared | Site::Parent => String::new(),
+        };
+        let (node, request) = (&self.node, &request);
+        let found = Found { node, request, path, shown: text, base, above, place };
         if let Some(target) = found.folder_address() {
             return Ok(moved(&target));
         }
@@ -129,7 +134,7 @@ fn content_path(request: &Request, site: &Site) -> Result<(String, String), Refu
     let mut names = request.path.splitn(4, '/').skip(1);
     match (names.next(), names.next()) {
         (Some(space @ ("ipfs" | "ipns")), Some(root)) if !root.is_empty() => {
-            let base = format!("/{space}/{}", escape::encode(root.as_bytes()));
+            let base = format!("/{space}/{}", escape::segment(root.as_bytes()));
             Ok((request.path.clone(), base))
         }
         _ => Err(Refusal::new(StatusCode::NOT_FOUND, "404 page not found")),
@@ -143,7 +148,7 @@ fn elsewhere(request: &Request, site: &Site) -> Result<Option<String>, Refusal> 
     if let Site::Own { label, parent, space: "ipfs" } = site {
         let cid = cid::parse(label).map_err(|e| Refusal::bad(e.to_string()))?;
         let canonical = hostname::label(&cid).ok_or_else(too_long)?;
-        let path = request.path.split('/').skip(1).map(|name| escape::encode(name.as_bytes()));
+        let path = request.path.split('/').skip(1).map(|name| escape::segment(name.as_bytes()));
         let path = path.collect::<Vec<_>>().join("/");
         let question = request.question();
         let target = format!("{}://{canonical}.ipfs.{parent}/{path}{question}", request.scheme);
@@ -172,7 +177,9 @@ fn elsewhere(request: &Request, site: &Site) -> Result<Option<String>, Refusal> 
 }
 
 fn too_long() -> Refusal {
-    Refusal::bad("this CID is too long for a host name: ask at 127.0.0.1 instead of localhost")
+    Refusal::bad(
+        "CID incompatible with DNS label length limit of 63: ask at 127.0.0.1, not at localhost",
+    )
 }
 
 /// A path's address on this host.

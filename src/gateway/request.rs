@@ -86,6 +86,8 @@ pub struct Request {
     pub scheme: &'static str,
     /// The path, decoded.
     pub path: String,
+    /// The path as it was sent.
+    pub escaped: String,
     /// The query as it was sent.
     pub query: String,
     /// The form asked for by name.
@@ -138,6 +140,7 @@ impl Request {
             host: host(parts),
             scheme: scheme(headers),
             path,
+            escaped: parts.uri.path().to_owned(),
             query: query.to_owned(),
             format: named.or(accepted),
             negotiated: accepted.is_some() && named != accepted,
@@ -169,6 +172,7 @@ impl Request {
 /// The methods there are.
 pub const METHODS: &str = "GET, HEAD, OPTIONS";
 const SERVICE_WORKER: HeaderName = HeaderName::from_static("service-worker");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 fn by_name(name: &str) -> Result<Format, Refusal> {
@@ -186,8 +190,10 @@ fn accepted(headers: &HeaderMap) -> Option<Format> {
     })
 }
 
+/// The host that the client asked; a proxy before us says which that was.
 fn host(parts: &Parts) -> String {
-    let named = parts.uri.authority().map(|a| a.as_str().to_owned());
+    let named = joined(&parts.headers, &FORWARDED_HOST);
+    let named = named.or_else(|| parts.uri.authority().map(|a| a.as_str().to_owned()));
     named.or_else(|| joined(&parts.headers, &header::HOST)).unwrap_or_default()
 }
 
@@ -285,6 +291,8 @@ mod tests {
         assert!(request.only_if_cached && request.service_worker);
         assert_eq!(request.range.as_deref(), Some("bytes=0-1"));
         assert_eq!((request.host.as_str(), request.scheme), ("localhost:8080", "https"));
+        let proxied = [("host", "inner"), ("x-forwarded-host", "localhost")];
+        assert_eq!(parse("GET", "/", &proxied).unwrap().host, "localhost");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::{Found, file};
 use crate::gateway::error::Refusal;
 use crate::gateway::reply::{self, Outgoing};
 use crate::gateway::{escape, etag, headers};
-use crate::ipld::cid::{Cid, codec};
+use crate::ipld::cid::Cid;
 use crate::node::{Entries, Error, What};
 
 /// The page that stands for a folder when it is there.
@@ -61,46 +61,45 @@ pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
         return Ok(reply::of(map, Outgoing::Done));
     }
     let entries = found.node.entries(found.cid()).await?;
-    Ok(reply::of(map, page(head(found), found.folder(), entries)))
+    Ok(reply::of(map, page(head(found), (found.folder(), found.above.clone()), entries)))
 }
 
-/// What the page begins with: title, way back, column heads.
+/// What the page begins with: title, way back, column heads. Kubo's words and links, by which its
+/// users' tools read listings.
 fn head(found: &Found<'_>) -> String {
     let (shown, cid) = (escape::show(found.shown.as_bytes()), found.cid());
-    let mut way = format!("<a href=\"{}/\">{}</a>", found.base, root_name(found));
-    let mut at = found.base.clone();
+    let root = found.path.cid().unwrap_or(cid);
+    let mut at = format!("{}/ipfs/{root}", found.above);
+    let mut way = format!("/ipfs/<a href=\"{at}\">{root}</a>");
     for name in &found.path.segments {
-        let _ = write!(at, "/{}", escape::encode(name.as_bytes()));
-        let _ = write!(way, " / <a href=\"{at}/\">{}</a>", escape::show(name.as_bytes()));
+        let _ = write!(at, "/{}", escape::segment(name.as_bytes()));
+        let _ = write!(way, "/<a href=\"{at}\">{}</a>", escape::show(name.as_bytes()));
     }
-    let up = match found.path.segments.split_last() {
-        None => String::new(),
-        Some((_, above)) => {
-            let above = escape::encode_path(above);
-            format!("<tr><td><a href=\"{}{above}/\">..</a></td><td></td><td></td></tr>", found.base)
+    let up = match found.path.segments.is_empty() {
+        true => String::new(),
+        false => {
+            let folder = found.folder();
+            format!("<tr><td><a href=\"{folder}..\">..</a></td><td></td><td></td></tr>")
         }
     };
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{shown}</title><style>{STYLE}</style></head><body>\
-         <header><h1>{way}</h1><p class=\"cid\">{cid}</p></header>\
+         <header><h1>Index of {way}</h1><p class=\"cid\">{cid}</p></header>\
          <main><table><thead><tr><th>Name</th><th>CID</th><th>Size</th></tr></thead><tbody>\n{up}"
     )
 }
 
-fn root_name(found: &Found<'_>) -> String {
-    found.path.cid().map_or_else(|| "/".into(), |cid| format!("/ipfs/{}", short(cid)))
-}
-
-/// The page as it is read: its head, rows in batches, its end.
-fn page(head: String, folder: String, entries: Entries) -> Outgoing {
-    let rows = stream::unfold(Some((head, folder, entries)), |state| async {
-        let (mut text, folder, mut entries) = state?;
+/// The page as it is read: its head, rows in batches, its end. `places` are what stands before
+/// names of entries, and before roots.
+fn page(head: String, places: (String, String), entries: Entries) -> Outgoing {
+    let rows = stream::unfold(Some((head, places, entries)), |state| async {
+        let (mut text, places, mut entries) = state?;
         for _ in 0..BATCH {
             match entries.recv().await {
                 Some(Ok(entry)) => {
-                    text.push_str(&row(&folder, &entry.name, &entry.cid, entry.tsize));
+                    text.push_str(&row(&places, &entry.name, &entry.cid, entry.tsize));
                 }
                 Some(Err(error)) => return Some((Err(Error::from(error)), None)),
                 None => {
@@ -109,17 +108,19 @@ fn page(head: String, folder: String, entries: Entries) -> Outgoing {
                 }
             }
         }
-        Some((Ok(Bytes::from(text)), Some((String::new(), folder, entries))))
+        Some((Ok(Bytes::from(text)), Some((String::new(), places, entries))))
     });
     Outgoing::Pieces(Box::pin(rows))
 }
 
-fn row(folder: &str, name: &[u8], cid: &Cid, size: u64) -> String {
-    let (shown, target) = (escape::show(name), escape::encode(name));
-    let kind = if cid.codec() == codec::RAW { "file" } else { "node" };
+fn row((folder, above): &(String, String), name: &[u8], cid: &Cid, size: u64) -> String {
+    let (shown, target) = (escape::show(name), escape::segment(name));
+    // Encoded twice, as Kubo does: the name that comes back is the address's spelling.
+    let filename = escape::encode(escape::encode(name).as_bytes());
     format!(
-        "<tr><td><a class=\"{kind}\" href=\"{folder}{target}\">{shown}</a></td>\
-         <td class=\"cid\" title=\"{cid}\">{}</td><td>{}</td></tr>\n",
+        "<tr><td><a href=\"{folder}{target}\">{shown}</a></td><td class=\"cid\" title=\"{cid}\">\
+         <a class=\"ipfs-hash\" translate=\"no\" href=\"{above}/ipfs/{cid}?filename={filename}\">{}\
+         </a></td><td>{}</td></tr>\n",
         short(cid),
         human(size)
     )
@@ -173,7 +174,7 @@ mod tests {
     #[test]
     fn a_row_holds_no_markup_of_its_name() {
         let dir = cid::parse("QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn").unwrap();
-        let row = row("/ipfs/x/", b"\"><script>'&\xff\n", &dir, 5);
+        let row = row(&("/ipfs/x/".into(), String::new()), b"\"><script>'&\xff\n", &dir, 5);
         assert!(row.contains("href=\"/ipfs/x/%22%3E%3Cscript%3E%27%26%FF%0A\""), "{row}");
         assert!(row.contains("&quot;&gt;&lt;script&gt;&#39;&amp;"), "{row}");
         assert!(!row.contains("<script") && row.contains("QmUNLL…A3Nn"), "{row}");

@@ -49,6 +49,8 @@ pub struct Found<'a> {
     pub shown: String,
     /// What stands for the root in addresses: nothing on a host of its own.
     pub base: String,
+    /// What stands before paths that lead to other roots: the host above a host of its own.
+    pub above: String,
     /// What is there.
     pub place: Place,
 }
@@ -74,11 +76,12 @@ impl Found<'_> {
         if !self.is_listed() || self.request.ends_in_slash() {
             return None;
         }
-        Some(self.folder() + &self.request.question())
+        // Two slashes at the head would lead to another host.
+        let path = self.request.escaped.trim_start_matches(['/', '\\']);
+        Some(format!("/{path}/{}", self.request.question()))
     }
 
-    /// The path of the folder in addresses, made anew from its names: nothing of what was sent can
-    /// lead to another host.
+    /// The path of the folder in addresses, made anew from its names.
     fn folder(&self) -> String {
         format!("{}{}/", self.base, escape::encode_path(&self.path.segments))
     }
