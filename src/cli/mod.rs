@@ -19,6 +19,7 @@ mod pin;
 mod progress;
 mod refs;
 mod repo;
+mod resolve;
 mod socket;
 mod upload;
 mod walk;
@@ -118,6 +119,7 @@ enum Command {
     Get(get::Get),
     Ls(ls::Ls),
     Refs(refs::Refs),
+    Resolve(resolve::Resolve),
     #[command(subcommand)]
     Block(block::Block),
     #[command(subcommand)]
@@ -144,6 +146,7 @@ impl Command {
             Self::Get(command) => command.run(&link().await?).await,
             Self::Ls(command) => command.run(&link().await?).await,
             Self::Refs(command) => command.run(&link().await?).await,
+            Self::Resolve(command) => command.run(&link().await?).await,
             Self::Block(command) => command.run(&link().await?).await,
             Self::Dag(command) => command.run(&link().await?).await,
             Self::Pin(command) => command.run(&link().await?).await,

@@ -7,6 +7,7 @@ pub mod import;
 pub mod read;
 pub mod resolve;
 pub mod tree;
+pub mod verify;
 pub mod walk;
 
 use bytes::Bytes;

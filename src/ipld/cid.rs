@@ -229,28 +229,7 @@ pub fn print(cid: &Cid, base: Base, upgrade: bool) -> String {
 
 /// A multibase by its name or its one-letter code.
 pub fn base_by_name(name: &str) -> Option<Base> {
-    Some(match name {
-        "base2" => Base::Base2,
-        "base8" => Base::Base8,
-        "base10" => Base::Base10,
-        "base16" => Base::Base16Lower,
-        "base16upper" => Base::Base16Upper,
-        "base32" => Base::Base32Lower,
-        "base32upper" => Base::Base32Upper,
-        "base32hex" => Base::Base32HexLower,
-        "base32z" => Base::Base32Z,
-        "base36" => Base::Base36Lower,
-        "base36upper" => Base::Base36Upper,
-        "base58btc" => Base::Base58Btc,
-        "base58flickr" => Base::Base58Flickr,
-        "base64" => Base::Base64,
-        "base64url" => Base::Base64Url,
-        _ => {
-            let mut letters = name.chars();
-            let code = letters.next().filter(|_| letters.next().is_none())?;
-            return Base::from_code(code).ok();
-        }
-    })
+    super::multibase::by_name(name)
 }
 
 /// The CID that Kubo prints for a block known by its hash alone: CIDv1 of raw bytes.

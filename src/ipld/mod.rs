@@ -4,4 +4,5 @@
 pub mod block;
 pub mod cid;
 pub mod codec;
+pub mod multibase;
 pub mod path;

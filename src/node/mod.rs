@@ -14,6 +14,7 @@ pub mod ls;
 pub mod pin;
 pub mod refs;
 pub mod repo;
+pub mod resolve;
 
 use std::path::PathBuf;
 use std::sync::Arc;

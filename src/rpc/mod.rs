@@ -18,6 +18,7 @@ mod read;
 mod refs;
 mod reply;
 mod repo;
+mod resolve;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -78,10 +79,13 @@ const ROUTES: &[(&str, Handler)] = &[
     ("pin/add", |router, args, _| Box::pin(pin::add(router, args))),
     ("pin/ls", |router, args, _| Box::pin(pin::ls(router, args))),
     ("pin/rm", |router, args, _| Box::pin(pin::rm(router, args))),
+    ("pin/update", |router, args, _| Box::pin(pin::update(router, args))),
+    ("pin/verify", |router, args, _| Box::pin(pin::verify(router, args))),
     ("refs", |router, args, _| Box::pin(refs::refs(router, args))),
     ("refs/local", |router, args, _| Box::pin(refs::refs_local(router, args))),
     ("repo/gc", |router, args, _| Box::pin(repo::gc(router, args))),
     ("repo/stat", |router, args, _| Box::pin(repo::stat(router, args))),
+    ("resolve", |router, args, _| Box::pin(resolve::resolve(router, args))),
     ("shutdown", |router, _, _| Box::pin(async { Ok(id::shutdown(router)) })),
     ("version", |_, _, _| Box::pin(async { Ok(Reply::Value(version())) })),
 ];

@@ -7,6 +7,7 @@
 mod bad_args;
 mod bad_input;
 mod cids;
+mod commands;
 mod crash;
 mod crash_life;
 mod damage;

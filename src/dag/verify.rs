@@ -1,0 +1,74 @@
+//! Whether all of a DAG is here and can be read.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+use std::collections::HashSet;
+
+use super::{Dag, DagError};
+use crate::ipld::cid::{Cid, Multihash};
+
+/// Blocks in trouble that are told of one DAG; a walk that has found as many ends.
+const BAD_MAX: usize = 1024;
+
+/// A block that is missing or cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadBlock {
+    /// Which.
+    pub cid: Cid,
+    /// Why, in a line.
+    pub cause: String,
+}
+
+/// Blocks under which everything is known to be well. Costs memory for each.
+#[derive(Default)]
+pub struct Sound {
+    known: HashSet<Multihash>,
+}
+
+impl Dag {
+    /// Looks at every block below `root` and at itself, passing over what is `sound` already;
+    /// gives those in trouble. A DAG without any becomes sound. Leaves are looked up, not read.
+    ///
+    /// # Errors
+    /// None for blocks: only when the database itself fails.
+    pub async fn verify(&self, root: Cid, sound: &mut Sound) -> Result<Vec<BadBlock>, DagError> {
+        let (mut seen, mut bad) = (HashSet::new(), Vec::new());
+        let mut waiting = vec![root];
+        while let Some(cid) = waiting.pop() {
+            if sound.known.contains(cid.hash()) || !seen.insert(*cid.hash()) {
+                continue;
+            }
+            match self.present_links(&cid).await {
+                Ok(links) => waiting.extend(links),
+                Err(DagError::Store(crate::store::StoreError::Backend(error))) => {
+                    return Err(DagError::Store(error.into()));
+                }
+                Err(error) => bad.push(BadBlock { cid, cause: error.to_string() }),
+            }
+            if bad.len() == BAD_MAX {
+                break;
+            }
+        }
+        if bad.is_empty() {
+            sound.known.extend(seen);
+        }
+        Ok(bad)
+    }
+
+    /// The links of a block that is here, the first one last.
+    async fn present_links(&self, cid: &Cid) -> Result<Vec<Cid>, DagError> {
+        let at = *cid;
+        if self.store.run(move |core| core.stat(&at)).await?.is_none() {
+            return Err(DagError::NotFound(Box::new(at)));
+        }
+        let links = self.links(cid).await?;
+        Ok(links.into_iter().rev().map(|(link, _)| link).collect())
+    }
+}
