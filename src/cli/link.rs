@@ -16,7 +16,7 @@ use crate::config::repo;
 use crate::daemon;
 use crate::http::Address;
 use crate::rpc::http::guard::Authorization;
-use crate::rpc::{Body, Reply, Request, Router};
+use crate::rpc::{self, Body, Reply, Request, Router};
 use crate::task;
 
 /// An open way to a node.
@@ -30,6 +30,8 @@ pub struct Link {
 enum Way {
     InProcess(Box<Router>),
     Socket(Socket),
+    /// For commands that need no node.
+    None,
 }
 
 /// What a command asks, before it is sent.
@@ -96,6 +98,15 @@ impl Link {
                 Way::InProcess(Box::new(booted.map_err(|e| CliError::new(e.to_string()))?))
             }
         };
+        Ok(Self::by(way, global))
+    }
+
+    /// For commands that need neither daemon nor repository.
+    pub fn pure(global: &Global) -> Self {
+        Self::by(Way::None, global)
+    }
+
+    fn by(way: Way, global: &Global) -> Self {
         let mut common = Vec::new();
         if let Some(base) = &global.cid_base {
             common.push(("cid-base".to_owned(), base.clone()));
@@ -103,7 +114,7 @@ impl Link {
         if let Some(upgrade) = global.upgrade_cidv0_in_output {
             common.push(("upgrade-cidv0-in-output".to_owned(), upgrade.to_string()));
         }
-        Ok(Self { way, common, json: global.enc == Some(Encoding::Json) })
+        Self { way, common, json: global.enc == Some(Encoding::Json) }
     }
 
     /// Whether the node runs in this process.
@@ -130,6 +141,10 @@ impl Link {
             Way::InProcess(router) => {
                 let request = Request { command: ask.command.to_owned(), query, body: ask.body };
                 Ok(router.call(request).await?)
+            }
+            Way::None => {
+                let request = Request { command: ask.command.to_owned(), query, body: ask.body };
+                Ok(rpc::pure(request).await?)
             }
         }
     }

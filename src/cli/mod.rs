@@ -5,6 +5,7 @@
 mod add;
 mod block;
 mod cat;
+mod cid;
 mod config;
 mod daemon;
 mod dag;
@@ -14,6 +15,7 @@ mod id;
 mod init;
 mod link;
 mod ls;
+mod multibase;
 mod output;
 mod pin;
 mod progress;
@@ -128,7 +130,13 @@ enum Command {
     Pin(pin::Pin),
     #[command(subcommand)]
     Repo(repo::Repo),
+    #[command(subcommand)]
+    Stats(repo::Stats),
     Config(config::Config),
+    #[command(subcommand)]
+    Cid(cid::Cid),
+    #[command(subcommand)]
+    Multibase(multibase::Multibase),
     Id(id::Id),
     Version(id::Version),
 }
@@ -151,7 +159,10 @@ impl Command {
             Self::Dag(command) => command.run(&link().await?).await,
             Self::Pin(command) => command.run(&link().await?).await,
             Self::Repo(command) => command.run(&link().await?).await,
+            Self::Stats(command) => command.run(&link().await?).await,
             Self::Config(command) => command.run(&link().await?).await,
+            Self::Cid(command) => command.run(&link::Link::pure(global)).await,
+            Self::Multibase(command) => command.run(&link::Link::pure(global)).await,
             Self::Id(command) => command.run(&link().await?).await,
         }
     }

@@ -72,3 +72,40 @@ impl Dag {
         Ok(links.into_iter().rev().map(|(link, _)| link).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::ipld::block::{Block, Prefix};
+    use crate::ipld::cid::codec;
+    use crate::ipld::codec::{Value, encode};
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_missing_block_is_named_and_spoils_only_what_is_above_it() {
+        let store = Store::in_memory().unwrap();
+        let core = store.core();
+        let put = |codec: u64, data: Vec<u8>| {
+            let block = Block::hashed(Prefix::v1(codec), data.into()).unwrap();
+            let mut writer = core.writer();
+            writer.put(&block).unwrap();
+            writer.commit(&[]).unwrap();
+            *block.cid()
+        };
+        let over = |cid: Cid| encode(codec::DAG_CBOR, &Value::Link(Box::new(cid))).unwrap();
+        let absent = *Block::hashed(Prefix::v1(codec::RAW), Bytes::from("absent")).unwrap().cid();
+        let whole = put(codec::DAG_CBOR, over(put(codec::RAW, b"here".to_vec())));
+        let broken = put(codec::DAG_CBOR, over(put(codec::DAG_CBOR, over(absent))));
+        let (dag, mut sound) = (Dag::new(store.clone()), Sound::default());
+        assert_eq!(dag.verify(whole, &mut sound).await.unwrap(), []);
+        assert_eq!(sound.known.len(), 2);
+        for _ in 0..2 {
+            let bad = dag.verify(broken, &mut sound).await.unwrap();
+            assert_eq!(bad.iter().map(|b| b.cid).collect::<Vec<_>>(), [absent]);
+            assert!(bad[0].cause.contains("could not find"), "{}", bad[0].cause);
+        }
+        assert_eq!(sound.known.len(), 2);
+    }
+}

@@ -4,5 +4,7 @@
 pub mod block;
 pub mod cid;
 pub mod codec;
+pub mod describe;
 pub mod multibase;
+pub mod multicodec;
 pub mod path;

@@ -76,15 +76,26 @@ pub fn name(base: Base) -> &'static str {
     TABLE.iter().find(|row| row.code == base.code()).map_or("unknown", |row| row.name)
 }
 
-/// The base that a CID is written in; `None` for a CIDv0, which has no letter.
+/// The base that a CID is written in; `None` for a CIDv0, which has no letter. Identity counts as
+/// base32: in it not every CID is text.
 pub fn of_cid(text: &str) -> Option<Base> {
     let is_v0 = text.len() == 46 && text.starts_with("Qm");
-    if is_v0 { None } else { Base::from_code(text.chars().next()?).ok() }
+    let written = if is_v0 { None } else { Base::from_code(text.chars().next()?).ok() };
+    written.map(|base| if base == Base::Identity { Base::Base32Lower } else { base })
 }
 
-/// The text of bytes in a base.
+/// The text of bytes in a base. What is not text shows as such in the identity base.
 pub fn encode(base: Base, bytes: &[u8]) -> String {
-    ::multibase::encode(base, bytes)
+    match base {
+        Base::Identity => format!("\0{}", String::from_utf8_lossy(bytes)),
+        base => ::multibase::encode(base, bytes),
+    }
+}
+
+/// Whether the work in a base grows with the square of the length: those that are no power of two.
+pub fn is_slow(base: Base) -> bool {
+    use Base::{Base10, Base36Lower, Base36Upper, Base58Btc, Base58Flickr};
+    matches!(base, Base10 | Base36Lower | Base36Upper | Base58Btc | Base58Flickr)
 }
 
 /// The base and the bytes of a text.

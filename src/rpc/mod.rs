@@ -7,6 +7,7 @@
 mod add;
 mod args;
 mod block;
+mod cid;
 mod config;
 mod dag;
 pub mod error;
@@ -62,7 +63,7 @@ pub struct Router {
     stop: CancellationToken,
 }
 
-/// Every command that is served. Kubo's names.
+/// Every command that asks the node or its repository. Kubo's names.
 const ROUTES: &[(&str, Handler)] = &[
     ("add", |router, args, body| Box::pin(add::add(router, args, body))),
     ("block/get", |router, args, _| Box::pin(block::get(router, args))),
@@ -84,11 +85,48 @@ const ROUTES: &[(&str, Handler)] = &[
     ("refs", |router, args, _| Box::pin(refs::refs(router, args))),
     ("refs/local", |router, args, _| Box::pin(refs::refs_local(router, args))),
     ("repo/gc", |router, args, _| Box::pin(repo::gc(router, args))),
+    ("repo/ls", |router, args, _| Box::pin(refs::refs_local(router, args))),
     ("repo/stat", |router, args, _| Box::pin(repo::stat(router, args))),
+    ("repo/verify", |router, args, _| Box::pin(repo::verify(router, args))),
     ("resolve", |router, args, _| Box::pin(resolve::resolve(router, args))),
     ("shutdown", |router, _, _| Box::pin(async { Ok(id::shutdown(router)) })),
-    ("version", |_, _, _| Box::pin(async { Ok(Reply::Value(version())) })),
+    ("stats/repo", |router, args, _| Box::pin(repo::stat(router, args))),
 ];
+
+type Pure = fn(Args, Body) -> Future_<'static>;
+
+/// Commands that need neither node nor repository.
+const PURE: &[(&str, Pure)] = &[
+    ("cid/base32", |args, _| Box::pin(async move { cid::base32(&args) })),
+    ("cid/bases", |_, _| Box::pin(async { Ok(cid::bases()) })),
+    ("cid/codecs", |args, _| Box::pin(async move { cid::codecs(&args) })),
+    ("cid/format", |args, _| Box::pin(async move { cid::format(&args) })),
+    ("cid/hashes", |_, _| Box::pin(async { Ok(cid::hashes()) })),
+    ("cid/inspect", |args, _| Box::pin(async move { cid::inspect(&args) })),
+    ("multibase/decode", |_, body| Box::pin(cid::decode(body))),
+    ("multibase/encode", |args, body| Box::pin(cid::encode(args, body))),
+    ("multibase/list", |_, _| Box::pin(async { Ok(cid::bases()) })),
+    ("multibase/transcode", |args, body| Box::pin(cid::transcode(args, body))),
+    ("repo/version", |_, _| Box::pin(async { Ok(repo::version()) })),
+    ("version", |_, _| Box::pin(async { Ok(Reply::Value(version())) })),
+];
+
+/// The entry of a sorted table.
+fn find<T: Copy>(table: &[(&str, T)], command: &str) -> Option<T> {
+    let at = table.binary_search_by(|(name, _)| (*name).cmp(command)).ok()?;
+    table.get(at).map(|(_, handler)| *handler)
+}
+
+/// Answers a request that needs neither node nor repository.
+///
+/// # Errors
+/// The command's, and that there is no such one.
+pub async fn pure(request: Request) -> Result<Reply, Error> {
+    let Some(handler) = find(PURE, &request.command) else {
+        return Err(Error::invalid(format!("unknown command {:?}", request.command)));
+    };
+    handler(Args::parse(request.query)?, request.body).await
+}
 
 impl Router {
     /// A router over a running node and its repository; `stop` is cancelled by `shutdown`.
@@ -98,7 +136,7 @@ impl Router {
 
     /// Whether there is such a command.
     pub fn knows(command: &str) -> bool {
-        ROUTES.binary_search_by(|(name, _)| (*name).cmp(command)).is_ok()
+        find(ROUTES, command).is_some() || find(PURE, command).is_some()
     }
 
     /// Answers one request.
@@ -106,11 +144,10 @@ impl Router {
     /// # Errors
     /// What is known before the reply begins; later errors are the last item of its stream.
     pub async fn call(&self, request: Request) -> Result<Reply, Error> {
-        let found = ROUTES.binary_search_by(|(name, _)| (*name).cmp(&request.command));
-        let Some((_, handler)) = found.ok().and_then(|at| ROUTES.get(at)) else {
-            return Err(Error::invalid(format!("unknown command {:?}", request.command)));
-        };
-        handler(self, Args::parse(request.query)?, request.body).await
+        match find(ROUTES, &request.command) {
+            Some(handler) => handler(self, Args::parse(request.query)?, request.body).await,
+            None => pure(request).await,
+        }
     }
 }
 
@@ -119,5 +156,6 @@ mod tests {
     #[test]
     fn routes_are_sorted_for_the_search() {
         assert!(super::ROUTES.is_sorted_by_key(|(name, _)| name));
+        assert!(super::PURE.is_sorted_by_key(|(name, _)| name));
     }
 }
