@@ -6,6 +6,7 @@ mod add;
 mod block;
 mod cat;
 mod cid;
+mod commands;
 mod config;
 mod daemon;
 mod dag;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::units::parse_duration;
+use crate::rpc;
 pub use output::CliError;
 
 /// Store, name and share content, the IPFS way.
@@ -137,6 +139,7 @@ enum Command {
     Cid(cid::Cid),
     #[command(subcommand)]
     Multibase(multibase::Multibase),
+    Commands(commands::Commands),
     Id(id::Id),
     Version(id::Version),
 }
@@ -163,6 +166,7 @@ impl Command {
             Self::Config(command) => command.run(&link().await?).await,
             Self::Cid(command) => command.run(&link::Link::pure(global)).await,
             Self::Multibase(command) => command.run(&link::Link::pure(global)).await,
+            Self::Commands(command) => command.run(&link::Link::pure(global)).await,
             Self::Id(command) => command.run(&link().await?).await,
         }
     }
@@ -179,6 +183,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     log_to_stderr(cli.global.debug);
+    rpc::commands::told_by(commands::tree);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&CliError::new(format!("cannot start: {error}"))),

@@ -1,15 +1,12 @@
 //! `cid` and `multibase`: words about words, for which no repository is needed.
 
-use std::io::Read as _;
-
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Args, Body, Error, Reply};
+use super::{Args, Body, Error, Reply, body};
 use crate::ipld::describe::{self, Conversion, Parts};
 use crate::ipld::{multibase, multicodec};
-use crate::node::Content;
 use crate::task;
 
 /// Most bytes taken for `multibase`.
@@ -134,20 +131,20 @@ struct BaseOptions {
 /// A file as text in a base.
 pub async fn encode(args: Args, body: Body) -> Result<Reply, Error> {
     let base = base_of(&args)?;
-    let data = file(body).await?;
+    let data = body::file(body, TEXT_MAX_BYTES).await?;
     in_base(base, data).await
 }
 
 /// The bytes of a file that holds text in any base.
 pub async fn decode(body: Body) -> Result<Reply, Error> {
-    let text = file(body).await?;
+    let text = body::file(body, TEXT_MAX_BYTES).await?;
     Ok(Reply::whole(decoded(text).await?.into()))
 }
 
 /// A file's text in another base.
 pub async fn transcode(args: Args, body: Body) -> Result<Reply, Error> {
     let base = base_of(&args)?;
-    let text = file(body).await?;
+    let text = body::file(body, TEXT_MAX_BYTES).await?;
     in_base(base, decoded(text).await?).await
 }
 
@@ -182,29 +179,6 @@ fn bounded(base: multibase::Base, len: usize) -> Result<(), Error> {
         ))),
         false => Ok(()),
     }
-}
-
-/// All of the one uploaded file.
-async fn file(body: Body) -> Result<Vec<u8>, Error> {
-    let Body::Files(mut source) = body else {
-        return Err(Error::invalid("argument \"file\" is required"));
-    };
-    let unread = |e: std::io::Error| failed(format!("failed to read file contents: {e}"));
-    task::blocking(move || {
-        let Some(entry) = source.next() else {
-            return Err(Error::invalid("argument \"file\" is required"));
-        };
-        let Content::File(reader) = entry.map_err(unread)?.content else {
-            return Err(Error::invalid("expected a file, not a folder"));
-        };
-        let mut data = Vec::new();
-        reader.take(TEXT_MAX_BYTES + 1).read_to_end(&mut data).map_err(unread)?;
-        match data.len() as u64 > TEXT_MAX_BYTES {
-            true => Err(failed(format!("at most {TEXT_MAX_BYTES} bytes are taken"))),
-            false => Ok(data),
-        }
-    })
-    .await
 }
 
 fn failed(message: impl Into<String>) -> Error {

@@ -7,7 +7,9 @@
 mod add;
 mod args;
 mod block;
+mod body;
 mod cid;
+pub mod commands;
 mod config;
 mod dag;
 pub mod error;
@@ -72,6 +74,8 @@ const ROUTES: &[(&str, Handler)] = &[
     ("block/stat", |router, args, _| Box::pin(block::stat(router, args))),
     ("cat", |router, args, _| Box::pin(read::cat(router, args))),
     ("config", |router, args, _| Box::pin(config::config(router, args))),
+    ("config/profile/apply", |router, args, _| Box::pin(config::apply(router, args))),
+    ("config/replace", |router, _, body| Box::pin(config::replace(router, body))),
     ("config/show", |router, _, _| Box::pin(config::show(router))),
     ("dag/get", |router, args, _| Box::pin(dag::get(router, args))),
     ("get", |router, args, _| Box::pin(read::get(router, args))),
@@ -103,6 +107,7 @@ const PURE: &[(&str, Pure)] = &[
     ("cid/format", |args, _| Box::pin(async move { cid::format(&args) })),
     ("cid/hashes", |_, _| Box::pin(async { Ok(cid::hashes()) })),
     ("cid/inspect", |args, _| Box::pin(async move { cid::inspect(&args) })),
+    ("commands", |_, _| Box::pin(async { commands::commands() })),
     ("multibase/decode", |_, body| Box::pin(cid::decode(body))),
     ("multibase/encode", |args, body| Box::pin(cid::encode(args, body))),
     ("multibase/list", |_, _| Box::pin(async { Ok(cid::bases()) })),

@@ -1,7 +1,7 @@
 //! What further commands print, against Kubo's: resolving, verifying, the repository's facts, and
 //! those that need no repository.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::damage::{Filled, flip, place_of};
 use crate::harness::{Repo, one_line};
@@ -189,4 +189,88 @@ fn multibase_goes_there_and_back() {
     assert!(repo.fails(["multibase", "encode", "text", "-b", "odd"]).contains("\"odd\""));
     repo.file("large", vec![1; 100_000]);
     assert!(repo.fails(["multibase", "encode", "large", "-b", "base58btc"]).contains("base58btc"));
+}
+
+#[test]
+fn commands_lists_what_the_command_line_takes() {
+    let repo = nowhere();
+    let told = lines(&repo, &["commands"]);
+    assert!(told.is_sorted() && told[0] == "henge", "{told:?}");
+    for command in ["pin update", "refs local", "config profile apply", "commands completion zsh"] {
+        assert!(told.contains(&format!("henge {command}")), "{command}");
+    }
+    // Every one of them is there, and says how it is used.
+    for command in told.iter().skip(1) {
+        let words: Vec<&str> = command.split(' ').skip(1).chain(["--help"]).collect();
+        assert!(repo.ok(&words).contains("Usage: "), "{command}");
+    }
+    let flags = lines(&repo, &["commands", "--flags"]);
+    let quiet = "henge pin verify --quiet / henge pin verify -q".to_owned();
+    assert!(flags.contains(&quiet) && flags.len() > told.len(), "{flags:?}");
+    let tree = json_of(&repo, &["commands"]);
+    let below = tree["Subcommands"].as_array().unwrap();
+    let pin = below.iter().find(|command| command["Name"] == "pin").unwrap();
+    assert!(pin["Options"].is_array() && pin["Subcommands"].is_array(), "{pin}");
+    assert_eq!(tree["Options"][0]["Names"][0], "repo-dir");
+}
+
+#[test]
+fn shells_get_their_completions() {
+    let repo = nowhere();
+    for (shell, sign) in
+        [("bash", "complete -F"), ("zsh", "#compdef henge"), ("fish", "complete -c henge")]
+    {
+        let script = repo.ok(["commands", "completion", shell]);
+        assert!(script.contains(sign) && script.contains("verify"), "{shell}");
+    }
+}
+
+#[test]
+fn a_configuration_is_replaced_but_for_its_identity() {
+    let repo = Repo::new();
+    let (id, key) = (repo.ok(["id", "-f", "<id>"]), private_key(&repo));
+    let mut shown: Value = serde_json::from_str(&repo.ok(["config", "show"])).unwrap();
+    shown["Datastore"]["StorageMax"] = json!("123GB");
+    shown["Identity"]["PeerID"] = json!("12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA");
+    repo.file("mine.json", shown.to_string());
+    assert!(lines(&repo, &["config", "replace", "mine.json"]).is_empty());
+    assert_eq!(repo.ok(["config", "Datastore.StorageMax"]), "123GB");
+    assert_eq!((repo.ok(["id", "-f", "<id>"]), private_key(&repo)), (id, key.clone()));
+    shown["Identity"]["PrivKey"] = json!(key);
+    repo.file("mine.json", shown.to_string());
+    repo.fails(["config", "replace", "mine.json"]);
+    repo.file("mine.json", "no json");
+    repo.fails(["config", "replace", "mine.json"]);
+    assert_eq!(repo.ok(["config", "Datastore.StorageMax"]), "123GB");
+}
+
+fn private_key(repo: &Repo) -> String {
+    let text = std::fs::read_to_string(repo.root().join("config")).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    config["Identity"]["PrivKey"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_profile_is_applied_after_a_copy_was_made() {
+    let repo = Repo::new();
+    let copies = || {
+        let entries = std::fs::read_dir(repo.root()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("config-pre-")).collect::<Vec<String>>()
+    };
+    let told = lines(&repo, &["config", "profile", "apply", "server", "--dry-run"]);
+    assert!(told.contains(&"- Swarm.DisableNatPortMap: false".to_owned()), "{told:?}");
+    assert!(told.contains(&"+ Swarm.DisableNatPortMap: true".to_owned()), "{told:?}");
+    assert_eq!(
+        (repo.ok(["config", "Swarm.DisableNatPortMap"]).as_str(), copies().len()),
+        ("false", 0)
+    );
+    assert_eq!(lines(&repo, &["config", "profile", "apply", "server"]), told);
+    assert_eq!(repo.ok(["config", "Swarm.DisableNatPortMap"]), "true");
+    assert_eq!(copies(), ["config-pre-server-1"]);
+    let reply = json_of(&repo, &["config", "profile", "apply", "server", "--dry-run"]);
+    assert_eq!(reply["OldCfg"], reply["NewCfg"]);
+    assert!(reply["OldCfg"]["Identity"]["PrivKey"].is_null());
+    let line = repo.fails(["config", "profile", "apply", "nope"]);
+    assert_eq!(line, "Error: nope is not a profile");
 }
