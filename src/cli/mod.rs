@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod daemon;
 mod dag;
+mod diag;
 mod extract;
 mod get;
 mod id;
@@ -140,6 +141,8 @@ enum Command {
     #[command(subcommand)]
     Multibase(multibase::Multibase),
     Commands(commands::Commands),
+    #[command(subcommand)]
+    Diag(diag::Diag),
     Id(id::Id),
     Version(id::Version),
 }
@@ -166,6 +169,7 @@ impl Command {
             Self::Config(command) => command.run(&link().await?).await,
             Self::Cid(command) => command.run(&link::Link::pure(global)).await,
             Self::Multibase(command) => command.run(&link::Link::pure(global)).await,
+            Self::Diag(command) => command.run(&link().await?).await,
             Self::Commands(command) => command.run(&link::Link::pure(global)).await,
             Self::Id(command) => command.run(&link().await?).await,
         }

@@ -13,6 +13,8 @@ use crate::task;
 
 /// Blocks between two reports of progress.
 const REPORT_BLOCKS: u64 = 256;
+/// The empty folder: what Kubo asks itself for to know that it is well.
+const PROBE: &str = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
 
 /// What the repository holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,17 @@ pub enum RepoVerified {
 }
 
 impl Node {
+    /// Whether blocks can be looked up and read, by the smallest that anybody has: the empty folder.
+    /// It need not be here.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn probe(&self) -> Result<(), Error> {
+        let empty = cid::parse(PROBE)?;
+        self.store.get(&empty).await?;
+        Ok(())
+    }
+
     /// Reads every block and hashes it again. Ends with [`RepoVerified::Sound`], or with
     /// [`Error::Corrupt`] when any block is damaged.
     ///

@@ -12,6 +12,7 @@ mod cid;
 pub mod commands;
 mod config;
 mod dag;
+mod diag;
 pub mod error;
 pub mod http;
 mod id;
@@ -78,6 +79,7 @@ const ROUTES: &[(&str, Handler)] = &[
     ("config/replace", |router, _, body| Box::pin(config::replace(router, body))),
     ("config/show", |router, _, _| Box::pin(config::show(router))),
     ("dag/get", |router, args, _| Box::pin(dag::get(router, args))),
+    ("diag/healthy", |router, _, _| Box::pin(diag::healthy(router))),
     ("get", |router, args, _| Box::pin(read::get(router, args))),
     ("id", |router, args, _| Box::pin(id::id(router, args))),
     ("ls", |router, args, _| Box::pin(ls::ls(router, args))),

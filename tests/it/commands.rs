@@ -274,3 +274,12 @@ fn a_profile_is_applied_after_a_copy_was_made() {
     let line = repo.fails(["config", "profile", "apply", "nope"]);
     assert_eq!(line, "Error: nope is not a profile");
 }
+
+#[test]
+fn a_node_that_works_says_so() {
+    let repo = Repo::new();
+    assert_eq!(lines(&repo, &["diag", "healthy"]), ["ok"]);
+    assert_eq!(json_of(&repo, &["diag", "healthy"]), json!("ok"));
+    repo.fails(["--api=/ip4/127.0.0.1/tcp/1", "diag", "healthy"]);
+    assert_eq!(nowhere().run(["diag", "healthy"]).code, 1);
+}
