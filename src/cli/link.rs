@@ -16,7 +16,7 @@ use crate::config::repo;
 use crate::daemon;
 use crate::http::Address;
 use crate::rpc::http::guard::Authorization;
-use crate::rpc::{Body, Reply, Request, Router};
+use crate::rpc::{self, Body, Reply, Request, Router};
 use crate::task;
 
 /// An open way to a node.
@@ -30,6 +30,8 @@ pub struct Link {
 enum Way {
     InProcess(Box<Router>),
     Socket(Socket),
+    /// For commands that need no node.
+    None,
 }
 
 /// What a command asks, before it is sent.
@@ -109,6 +111,11 @@ impl Link {
         Ok(socket.map(|socket| Self::over(Way::Socket(socket), global)))
     }
 
+    /// For commands that need neither daemon nor repository.
+    pub fn pure(global: &Global) -> Self {
+        Self::over(Way::None, global)
+    }
+
     fn over(way: Way, global: &Global) -> Self {
         let mut common = Vec::new();
         if let Some(base) = &global.cid_base {
@@ -145,6 +152,10 @@ impl Link {
             Way::InProcess(router) => {
                 let request = Request { command: ask.command.to_owned(), query, body: ask.body };
                 Ok(router.call(request).await?)
+            }
+            Way::None => {
+                let request = Request { command: ask.command.to_owned(), query, body: ask.body };
+                Ok(rpc::pure(request).await?)
             }
         }
     }

@@ -6,20 +6,25 @@ mod add;
 mod block;
 mod car;
 mod cat;
+mod cid;
+mod commands;
 mod config;
 mod daemon;
 mod dag;
+mod diag;
 mod extract;
 mod get;
 mod id;
 mod init;
 mod link;
 mod ls;
+mod multibase;
 mod output;
 mod pin;
 mod progress;
 mod refs;
 mod repo;
+mod resolve;
 mod share;
 mod socket;
 mod upload;
@@ -33,6 +38,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::units::parse_duration;
+use crate::rpc;
 pub use output::CliError;
 
 /// Store, name and share content, the IPFS way.
@@ -122,6 +128,7 @@ enum Command {
     Get(get::Get),
     Ls(ls::Ls),
     Refs(refs::Refs),
+    Resolve(resolve::Resolve),
     #[command(subcommand)]
     Block(block::Block),
     #[command(subcommand)]
@@ -130,7 +137,16 @@ enum Command {
     Pin(pin::Pin),
     #[command(subcommand)]
     Repo(repo::Repo),
+    #[command(subcommand)]
+    Stats(repo::Stats),
     Config(config::Config),
+    #[command(subcommand)]
+    Cid(cid::Cid),
+    #[command(subcommand)]
+    Multibase(multibase::Multibase),
+    Commands(commands::Commands),
+    #[command(subcommand)]
+    Diag(diag::Diag),
     Id(id::Id),
     Version(id::Version),
 }
@@ -149,11 +165,17 @@ impl Command {
             Self::Get(command) => command.run(&link().await?).await,
             Self::Ls(command) => command.run(&link().await?).await,
             Self::Refs(command) => command.run(&link().await?).await,
+            Self::Resolve(command) => command.run(&link().await?).await,
             Self::Block(command) => command.run(&link().await?).await,
             Self::Dag(command) => command.run(&link().await?).await,
             Self::Pin(command) => command.run(&link().await?).await,
             Self::Repo(command) => command.run(&link().await?).await,
+            Self::Stats(command) => command.run(&link().await?).await,
             Self::Config(command) => command.run(&link().await?).await,
+            Self::Cid(command) => command.run(&link::Link::pure(global)).await,
+            Self::Multibase(command) => command.run(&link::Link::pure(global)).await,
+            Self::Diag(command) => command.run(&link().await?).await,
+            Self::Commands(command) => command.run(&link::Link::pure(global)).await,
             Self::Id(command) => command.run(&link().await?).await,
         }
     }
@@ -170,6 +192,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     log_to_stderr(cli.global.debug);
+    rpc::commands::told_by(commands::tree);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return output::fail(&CliError::new(format!("cannot start: {error}"))),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::link::{Ask, Link};
 use super::output::{self, CliError, line, list, safe, text};
-use crate::node::pin::{PinAddOptions, PinLsOptions, PinRmOptions};
+use crate::node::pin::{PinAddOptions, PinLsOptions, PinRmOptions, PinUpdateOptions};
 
 /// What garbage collection keeps.
 #[derive(clap::Subcommand)]
@@ -15,6 +15,10 @@ pub enum Pin {
     Ls(Ls),
     /// Stop keeping what paths lead to.
     Rm(Rm),
+    /// Move a recursive pin, with its name, to another DAG.
+    Update(Update),
+    /// Tell which recursive pins lack blocks.
+    Verify(Verify),
 }
 
 /// Arguments of `pin add`.
@@ -50,6 +54,42 @@ pub struct Rm {
     options: PinRmOptions,
 }
 
+/// Arguments of `pin update`.
+#[derive(clap::Args)]
+#[command(after_help = UPDATE_EXAMPLES)]
+pub struct Update {
+    /// What is pinned now.
+    #[arg(value_name = "FROM")]
+    from: String,
+    /// What is to be pinned.
+    #[arg(value_name = "TO")]
+    to: String,
+    #[command(flatten)]
+    options: PinUpdateOptions,
+}
+
+const UPDATE_EXAMPLES: &str = "\
+Examples:
+  henge pin update <old> <new>                   the old one is no longer pinned
+  henge pin update --unpin=false <old> <new>     both are";
+
+/// Arguments of `pin verify`.
+#[derive(clap::Args)]
+#[command(after_help = VERIFY_EXAMPLES)]
+pub struct Verify {
+    /// Tell of whole pins, too.
+    #[arg(long)]
+    verbose: bool,
+    /// Print CIDs of broken pins alone.
+    #[arg(long, short = 'q')]
+    quiet: bool,
+}
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  henge pin verify               broken pins, and which blocks they lack
+  henge pin verify --verbose     every recursive pin: ok, or broken";
+
 impl Pin {
     /// Runs one of them.
     pub async fn run(self, link: &Link) -> Result<(), CliError> {
@@ -64,7 +104,42 @@ impl Pin {
                 changed(link, ask, |cid| format!("unpinned {cid}")).await
             }
             Self::Ls(ls) => ls.run(link).await,
+            Self::Update(update) => {
+                let ask = Ask::new("pin/update").arg(update.from).arg(update.to);
+                link.each(ask.options(&update.options)?, |reply| {
+                    match (link.prints_json(), list(reply, "Pins")) {
+                        (false, [Value::String(from), Value::String(to)]) => {
+                            line(format!("updated {from} to {to}"))
+                        }
+                        _ => output::json(reply),
+                    }
+                })
+                .await
+            }
+            Self::Verify(verify) => verify.run(link).await,
         }
+    }
+}
+
+impl Verify {
+    async fn run(self, link: &Link) -> Result<(), CliError> {
+        let ask = Ask::new("pin/verify").option("verbose", self.verbose);
+        link.each(ask.option("quiet", self.quiet), |reply| {
+            let cid = text(reply, "Cid");
+            if link.prints_json() {
+                return output::json(reply);
+            }
+            if self.quiet {
+                return line(cid);
+            }
+            if reply.get("Ok") == Some(&Value::Bool(true)) {
+                return line(format!("{cid} ok"));
+            }
+            line(format!("{cid} broken"))?;
+            let mut bad = list(reply, "BadNodes").iter();
+            bad.try_for_each(|node| line(format!("  {}: {}", text(node, "Cid"), text(node, "Err"))))
+        })
+        .await
     }
 }
 

@@ -4,15 +4,28 @@ use super::link::{Ask, Link};
 use super::output::{self, CliError, line, safe, text};
 use crate::node::refs::RefsOptions;
 
-/// Print which blocks a DAG links to; `refs local` prints every block of the store.
+/// Print which blocks a DAG links to.
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub struct Refs {
-    /// Paths, or `local`.
+    /// Paths: <cid>, <cid>/name, /ipfs/<cid>/name.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<String>,
     #[command(flatten)]
     options: RefsOptions,
+    #[command(subcommand)]
+    all: Option<All>,
+}
+
+/// What needs no path.
+#[derive(clap::Subcommand)]
+enum All {
+    /// Print every block of the store.
+    Local,
 }
 
 const EXAMPLES: &str = "\
@@ -25,9 +38,9 @@ Examples:
 impl Refs {
     /// Prints a line a link.
     pub async fn run(self, link: &Link) -> Result<(), CliError> {
-        let ask = match self.paths.as_slice() {
-            [word] if word == "local" => Ask::new("refs/local"),
-            paths => Ask::new("refs").args(paths).options(&self.options)?,
+        let ask = match self.all {
+            Some(All::Local) => Ask::new("refs/local"),
+            None => Ask::new("refs").args(&self.paths).options(&self.options)?,
         };
         link.each(ask, |reply| match link.prints_json() {
             true => output::json(reply),

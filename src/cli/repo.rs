@@ -1,10 +1,14 @@
-//! `henge repo`.
+//! `henge repo` and `henge stats`.
+
+use std::io::{IsTerminal as _, stderr};
 
 use indicatif::HumanBytes;
 use serde_json::Value;
 
 use super::link::{Ask, Link};
 use super::output::{self, CliError, line, number, text};
+use crate::config::program_name;
+use crate::node::repo::RepoVerifyOptions;
 
 /// The repository.
 #[derive(clap::Subcommand)]
@@ -13,7 +17,46 @@ pub enum Repo {
     Stat(Stat),
     /// Delete every block that no pin holds.
     Gc(Gc),
+    /// Print every block of the store, as `refs local` does.
+    Ls,
+    /// Read every block and hash it again.
+    Verify(Verify),
+    /// Print the repository's version.
+    Version(Version),
 }
+
+/// Figures of the node.
+#[derive(clap::Subcommand)]
+pub enum Stats {
+    /// Tell how much there is, as `repo stat` does.
+    Repo(Stat),
+}
+
+/// Arguments of `repo verify`.
+#[derive(clap::Args)]
+#[command(after_help = VERIFY_EXAMPLES)]
+pub struct Verify {
+    #[command(flatten)]
+    options: RepoVerifyOptions,
+}
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  henge repo verify      a line for each corrupt block; exit code 1 if there is any";
+
+/// Arguments of `repo version`.
+#[derive(clap::Args)]
+#[command(after_help = VERSION_EXAMPLES)]
+pub struct Version {
+    /// The version alone.
+    #[arg(long, short = 'q')]
+    quiet: bool,
+}
+
+const VERSION_EXAMPLES: &str = "\
+Examples:
+  henge repo version        henge repo version fs-repo@18
+  henge repo version -q     fs-repo@18";
 
 /// Arguments of `repo stat`.
 #[derive(clap::Args)]
@@ -41,20 +84,70 @@ impl Repo {
     /// Runs one of them.
     pub async fn run(self, link: &Link) -> Result<(), CliError> {
         match self {
-            Self::Stat(stat) => {
-                let ask = Ask::new("repo/stat").option("size-only", stat.size_only);
-                link.each(ask, |reply| match link.prints_json() {
+            Self::Stat(stat) => stat.run("repo/stat", link).await,
+            Self::Gc(gc) => link.each(Ask::new("repo/gc"), |reply| gc.print(link, reply)).await,
+            Self::Ls => {
+                link.each(Ask::new("repo/ls"), |reply| match link.prints_json() {
                     true => output::json(reply),
-                    false => stat.print(reply),
+                    false => line(text(reply, "Ref")),
                 })
                 .await
             }
-            Self::Gc(gc) => link.each(Ask::new("repo/gc"), |reply| gc.print(link, reply)).await,
+            Self::Verify(verify) => verify.run(link).await,
+            Self::Version(version) => {
+                link.each(Ask::new("repo/version"), |reply| {
+                    match (link.prints_json(), version.quiet) {
+                        (true, _) => output::json(reply),
+                        (false, true) => line(format!("fs-repo@{}", text(reply, "Version"))),
+                        (false, false) => line(format!(
+                            "{} repo version fs-repo@{}",
+                            program_name(),
+                            text(reply, "Version")
+                        )),
+                    }
+                })
+                .await
+            }
         }
     }
 }
 
+impl Stats {
+    /// Runs one of them.
+    pub async fn run(self, link: &Link) -> Result<(), CliError> {
+        let Self::Repo(stat) = self;
+        stat.run("stats/repo", link).await
+    }
+}
+
+impl Verify {
+    async fn run(self, link: &Link) -> Result<(), CliError> {
+        let watched = stderr().is_terminal();
+        let ask = Ask::new("repo/verify").options(&self.options)?;
+        link.each(ask, |reply| match (link.prints_json(), text(reply, "Msg")) {
+            (true, _) => output::json(reply),
+            (false, "") if watched => {
+                eprint!("{} blocks processed.\r", number(reply, "Progress"));
+                Ok(())
+            }
+            (false, "") => Ok(()),
+            (false, message) => line(message),
+        })
+        .await
+    }
+}
+
 impl Stat {
+    async fn run(self, command: &'static str, link: &Link) -> Result<(), CliError> {
+        link.each(Ask::new(command).option("size-only", self.size_only), |reply| {
+            match link.prints_json() {
+                true => output::json(reply),
+                false => self.print(reply),
+            }
+        })
+        .await
+    }
+
     fn print(&self, stat: &Value) -> Result<(), CliError> {
         let size = |field: &str| match self.human {
             true => HumanBytes(number(stat, field)).to_string(),

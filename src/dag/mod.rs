@@ -11,6 +11,7 @@ pub mod order;
 pub mod read;
 pub mod resolve;
 pub mod tree;
+pub mod verify;
 pub mod walk;
 
 use bytes::Bytes;

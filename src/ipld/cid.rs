@@ -140,6 +140,16 @@ pub enum CidError {
 /// # Errors
 /// [`CidError::Malformed`] names the text; [`CidError::Hash`] a digest outside the bounds.
 pub fn parse(text: &str) -> Result<Cid, CidError> {
+    let cid = parse_any(text)?;
+    check(&cid)?;
+    Ok(cid)
+}
+
+/// As [`parse`], for commands that only look at the CID: under any hash function.
+///
+/// # Errors
+/// [`CidError::Malformed`].
+pub fn parse_any(text: &str) -> Result<Cid, CidError> {
     let malformed = |cause: String| CidError::Malformed { text: clip(text), cause };
     if text.len() > 2 * CID_MAX_BYTES {
         return Err(malformed(format!("{} characters are too many", text.len())));
@@ -148,7 +158,6 @@ pub fn parse(text: &str) -> Result<Cid, CidError> {
     if cid.version() == Version::V0 && !Version::is_v0_str(text) {
         return Err(malformed("CIDv0 is written in base58btc, without a prefix".into()));
     }
-    check(&cid)?;
     Ok(cid)
 }
 
@@ -243,28 +252,7 @@ pub fn print(cid: &Cid, base: Base, upgrade: bool) -> String {
 
 /// A multibase by its name or its one-letter code.
 pub fn base_by_name(name: &str) -> Option<Base> {
-    Some(match name {
-        "base2" => Base::Base2,
-        "base8" => Base::Base8,
-        "base10" => Base::Base10,
-        "base16" => Base::Base16Lower,
-        "base16upper" => Base::Base16Upper,
-        "base32" => Base::Base32Lower,
-        "base32upper" => Base::Base32Upper,
-        "base32hex" => Base::Base32HexLower,
-        "base32z" => Base::Base32Z,
-        "base36" => Base::Base36Lower,
-        "base36upper" => Base::Base36Upper,
-        "base58btc" => Base::Base58Btc,
-        "base58flickr" => Base::Base58Flickr,
-        "base64" => Base::Base64,
-        "base64url" => Base::Base64Url,
-        _ => {
-            let mut letters = name.chars();
-            let code = letters.next().filter(|_| letters.next().is_none())?;
-            return Base::from_code(code).ok();
-        }
-    })
+    super::multibase::by_name(name)
 }
 
 /// The CID that Kubo prints for a block known by its hash alone: CIDv1 of raw bytes.

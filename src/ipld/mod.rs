@@ -5,4 +5,7 @@ pub mod block;
 pub mod car;
 pub mod cid;
 pub mod codec;
+pub mod describe;
+pub mod multibase;
+pub mod multicodec;
 pub mod path;

@@ -50,6 +50,9 @@ pub enum Error {
     /// Something that this version cannot do.
     #[error("{0}")]
     Unsupported(String),
+    /// Stored bytes are damaged: says how much.
+    #[error("{0}")]
+    Corrupt(String),
     /// The machine refused: names the file.
     #[error("{path}: {cause}")]
     Io {
@@ -107,6 +110,7 @@ impl Error {
             },
             Self::Conflict(_) => Kind::Conflict,
             Self::Unsupported(_) => Kind::Unsupported,
+            Self::Corrupt(_) => Kind::Corrupt,
             Self::Io { .. } => Kind::Internal,
             Self::Dag(error) => dag_kind(error),
             Self::Store(error) => store_kind(error),

@@ -27,6 +27,7 @@ use crate::store::Store;
 use crate::unixfs::profile::Profile;
 // What a mouth hands in and gets back, so that it need not know the rooms below.
 pub use crate::dag::import::{Content, Entry, Source};
+pub use crate::dag::resolve::Resolved;
 pub use crate::dag::tree::{Entries, What};
 pub use crate::dag::walk::Step;
 pub use error::{Error, Kind};

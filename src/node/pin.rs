@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{Error, Node, RESULTS, Results};
+use crate::dag::verify::{BadBlock, Sound};
 use crate::dag::walk::WalkOptions;
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
@@ -45,6 +46,21 @@ pub struct PinRmOptions {
 impl Default for PinRmOptions {
     fn default() -> Self {
         Self { recursive: true }
+    }
+}
+
+/// Options of `pin update`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct PinUpdateOptions {
+    /// Remove the old pin.
+    #[arg(long, num_args = 0..=1, default_value = "true", default_missing_value = "true", require_equals = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub unpin: bool,
+}
+
+impl Default for PinUpdateOptions {
+    fn default() -> Self {
+        Self { unpin: true }
     }
 }
 
@@ -89,6 +105,15 @@ pub struct PinRow {
     pub kept: Kept,
     /// The pin's name, if it has one.
     pub name: String,
+}
+
+/// What was found below a recursive pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinVerified {
+    /// The pin.
+    pub cid: Cid,
+    /// Blocks that are missing or cannot be read; none when all is well.
+    pub bad: Vec<BadBlock>,
 }
 
 /// Which rows a listing wants.
@@ -225,6 +250,67 @@ impl Node {
             }
         });
         Ok(rows)
+    }
+
+    /// Moves a recursive pin, with its name, from what one path leads to onto what another leads
+    /// to; gives both CIDs. Durable when this returns.
+    ///
+    /// # Errors
+    /// A path's; a block that is not here; in Kubo's words that the first is not pinned, or the
+    /// second is already.
+    pub async fn pin_update(
+        &self,
+        from: &Path,
+        to: &Path,
+        options: &PinUpdateOptions,
+    ) -> Result<[Cid; 2], Error> {
+        let [from, to] = [self.dag.resolve_block(from).await?, self.dag.resolve_block(to).await?];
+        let unpin = options.unpin;
+        let shared = self.gate.clone().read_owned().await;
+        let update = move |core: &crate::store::Core| {
+            let _shared = shared;
+            core.update_pin(&from, &to, unpin)
+        };
+        self.store.run(update).await.map_err(not_found)?;
+        Ok([from, to])
+    }
+
+    /// Streams, for every recursive pin, whether everything below it is here. Leaves are looked
+    /// up, not read: `repo verify` reads.
+    pub fn pin_verify(&self) -> Results<PinVerified> {
+        let (out, verified) = mpsc::channel(RESULTS);
+        let node = self.clone();
+        task::detach(async move {
+            if let Err(error) = node.verify_pins(&out).await {
+                // A reader that is gone wants no error either.
+                let _ = out.send(Err(error)).await;
+            }
+        });
+        verified
+    }
+
+    async fn verify_pins(
+        &self,
+        out: &mpsc::Sender<Result<PinVerified, Error>>,
+    ) -> Result<(), Error> {
+        let mut roots = Vec::new();
+        let listing = move |core: &crate::store::Core| {
+            core.each_pin(&mut |pin| {
+                if pin.mode == Mode::Recursive {
+                    roots.push(pin.cid);
+                }
+                true
+            })?;
+            Ok::<_, StoreError>(roots)
+        };
+        let mut sound = Sound::default();
+        for cid in self.store.run(listing).await? {
+            let bad = self.dag.verify(cid, &mut sound).await?;
+            if out.send(Ok(PinVerified { cid, bad })).await.is_err() {
+                break; // The reader is gone.
+            }
+        }
+        Ok(())
     }
 
     /// Sends every block below recursive pins that is not pinned itself.

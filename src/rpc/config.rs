@@ -3,8 +3,12 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Args, Error, Reply, Router};
+use super::{Args, Body, Error, Reply, Router, body};
 use crate::config::command::{self, Input};
+use crate::config::profile;
+
+/// Longest configuration that is taken, in bytes.
+const CONFIG_MAX_BYTES: u64 = 4 << 20;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -39,6 +43,36 @@ pub async fn config(router: &Router, args: Args) -> Result<Reply, Error> {
 pub async fn show(router: &Router) -> Result<Reply, Error> {
     let config = router.repo.config().map_err(failed)?;
     Ok(Reply::Value(command::show(&config)))
+}
+
+/// Puts another file in the place of the configuration; its secrets stay.
+pub async fn replace(router: &Router, upload: Body) -> Result<Reply, Error> {
+    let text = body::file(upload, CONFIG_MAX_BYTES).await?;
+    let text = String::from_utf8(text).map_err(failed)?;
+    let config = router.repo.config().map_err(failed)?;
+    let replaced = command::replace(&config, &text).map_err(failed)?;
+    router.repo.save_config(&replaced).map_err(failed)?;
+    Ok(Reply::Empty)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct ApplyOptions {
+    dry_run: bool,
+}
+
+/// Applies a profile, after a copy of the configuration was made; gives both, without secrets.
+pub async fn apply(router: &Router, args: Args) -> Result<Reply, Error> {
+    let name = args.one("profile")?;
+    let ApplyOptions { dry_run } = args.options()?;
+    let old = router.repo.config().map_err(failed)?;
+    let mut new = old.clone();
+    profile::apply(&mut new, name).map_err(failed)?;
+    if !dry_run {
+        router.repo.backup_config(name).map_err(failed)?;
+        router.repo.save_config(&new).map_err(failed)?;
+    }
+    Ok(Reply::Value(json!({ "OldCfg": command::show(&old), "NewCfg": command::show(&new) })))
 }
 
 fn failed(error: impl std::fmt::Display) -> Error {

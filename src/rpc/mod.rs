@@ -7,8 +7,12 @@
 mod add;
 mod args;
 mod block;
+mod body;
+mod cid;
+pub mod commands;
 mod config;
 mod dag;
+mod diag;
 pub mod error;
 pub mod http;
 mod id;
@@ -18,6 +22,7 @@ mod read;
 mod refs;
 mod reply;
 mod repo;
+mod resolve;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -61,7 +66,7 @@ pub struct Router {
     stop: CancellationToken,
 }
 
-/// Every command that is served. Kubo's names.
+/// Every command that asks the node or its repository. Kubo's names.
 const ROUTES: &[(&str, Handler)] = &[
     ("add", |router, args, body| Box::pin(add::add(router, args, body))),
     ("block/get", |router, args, _| Box::pin(block::get(router, args))),
@@ -70,6 +75,8 @@ const ROUTES: &[(&str, Handler)] = &[
     ("block/stat", |router, args, _| Box::pin(block::stat(router, args))),
     ("cat", |router, args, _| Box::pin(read::cat(router, args))),
     ("config", |router, args, _| Box::pin(config::config(router, args))),
+    ("config/profile/apply", |router, args, _| Box::pin(config::apply(router, args))),
+    ("config/replace", |router, _, body| Box::pin(config::replace(router, body))),
     ("config/show", |router, _, _| Box::pin(config::show(router))),
     ("dag/export", |router, args, _| Box::pin(dag::export(router, args))),
     ("dag/get", |router, args, _| Box::pin(dag::get(router, args))),
@@ -77,19 +84,61 @@ const ROUTES: &[(&str, Handler)] = &[
     ("dag/put", |router, args, body| Box::pin(dag::put(router, args, body))),
     ("dag/resolve", |router, args, _| Box::pin(dag::resolve(router, args))),
     ("dag/stat", |router, args, _| Box::pin(dag::stat(router, args))),
+    ("diag/healthy", |router, _, _| Box::pin(diag::healthy(router))),
     ("get", |router, args, _| Box::pin(read::get(router, args))),
     ("id", |router, args, _| Box::pin(id::id(router, args))),
     ("ls", |router, args, _| Box::pin(ls::ls(router, args))),
     ("pin/add", |router, args, _| Box::pin(pin::add(router, args))),
     ("pin/ls", |router, args, _| Box::pin(pin::ls(router, args))),
     ("pin/rm", |router, args, _| Box::pin(pin::rm(router, args))),
+    ("pin/update", |router, args, _| Box::pin(pin::update(router, args))),
+    ("pin/verify", |router, args, _| Box::pin(pin::verify(router, args))),
     ("refs", |router, args, _| Box::pin(refs::refs(router, args))),
     ("refs/local", |router, args, _| Box::pin(refs::refs_local(router, args))),
     ("repo/gc", |router, args, _| Box::pin(repo::gc(router, args))),
+    ("repo/ls", |router, args, _| Box::pin(refs::refs_local(router, args))),
     ("repo/stat", |router, args, _| Box::pin(repo::stat(router, args))),
+    ("repo/verify", |router, args, _| Box::pin(repo::verify(router, args))),
+    ("resolve", |router, args, _| Box::pin(resolve::resolve(router, args))),
     ("shutdown", |router, _, _| Box::pin(async { Ok(id::shutdown(router)) })),
-    ("version", |_, _, _| Box::pin(async { Ok(Reply::Value(version())) })),
+    ("stats/repo", |router, args, _| Box::pin(repo::stat(router, args))),
 ];
+
+type Pure = fn(Args, Body) -> Future_<'static>;
+
+/// Commands that need neither node nor repository.
+const PURE: &[(&str, Pure)] = &[
+    ("cid/base32", |args, _| Box::pin(async move { cid::base32(&args) })),
+    ("cid/bases", |_, _| Box::pin(async { Ok(cid::bases()) })),
+    ("cid/codecs", |args, _| Box::pin(async move { cid::codecs(&args) })),
+    ("cid/format", |args, _| Box::pin(async move { cid::format(&args) })),
+    ("cid/hashes", |_, _| Box::pin(async { Ok(cid::hashes()) })),
+    ("cid/inspect", |args, _| Box::pin(async move { cid::inspect(&args) })),
+    ("commands", |_, _| Box::pin(async { commands::commands() })),
+    ("multibase/decode", |_, body| Box::pin(cid::decode(body))),
+    ("multibase/encode", |args, body| Box::pin(cid::encode(args, body))),
+    ("multibase/list", |_, _| Box::pin(async { Ok(cid::bases()) })),
+    ("multibase/transcode", |args, body| Box::pin(cid::transcode(args, body))),
+    ("repo/version", |_, _| Box::pin(async { Ok(repo::version()) })),
+    ("version", |_, _| Box::pin(async { Ok(Reply::Value(version())) })),
+];
+
+/// The entry of a sorted table.
+fn find<T: Copy>(table: &[(&str, T)], command: &str) -> Option<T> {
+    let at = table.binary_search_by(|(name, _)| (*name).cmp(command)).ok()?;
+    table.get(at).map(|(_, handler)| *handler)
+}
+
+/// Answers a request that needs neither node nor repository.
+///
+/// # Errors
+/// The command's, and that there is no such one.
+pub async fn pure(request: Request) -> Result<Reply, Error> {
+    let Some(handler) = find(PURE, &request.command) else {
+        return Err(Error::invalid(format!("unknown command {:?}", request.command)));
+    };
+    handler(Args::parse(request.query)?, request.body).await
+}
 
 impl Router {
     /// A router over a running node and its repository; `stop` is cancelled by `shutdown`.
@@ -99,7 +148,7 @@ impl Router {
 
     /// Whether there is such a command.
     pub fn knows(command: &str) -> bool {
-        ROUTES.binary_search_by(|(name, _)| (*name).cmp(command)).is_ok()
+        find(ROUTES, command).is_some() || find(PURE, command).is_some()
     }
 
     /// Answers one request.
@@ -107,11 +156,10 @@ impl Router {
     /// # Errors
     /// What is known before the reply begins; later errors are the last item of its stream.
     pub async fn call(&self, request: Request) -> Result<Reply, Error> {
-        let found = ROUTES.binary_search_by(|(name, _)| (*name).cmp(&request.command));
-        let Some((_, handler)) = found.ok().and_then(|at| ROUTES.get(at)) else {
-            return Err(Error::invalid(format!("unknown command {:?}", request.command)));
-        };
-        handler(self, Args::parse(request.query)?, request.body).await
+        match find(ROUTES, &request.command) {
+            Some(handler) => handler(self, Args::parse(request.query)?, request.body).await,
+            None => pure(request).await,
+        }
     }
 }
 
@@ -120,5 +168,6 @@ mod tests {
     #[test]
     fn routes_are_sorted_for_the_search() {
         assert!(super::ROUTES.is_sorted_by_key(|(name, _)| name));
+        assert!(super::PURE.is_sorted_by_key(|(name, _)| name));
     }
 }

@@ -1,10 +1,12 @@
 //! `pin`.
 
+use futures_util::StreamExt as _;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Args, Error, Reply, Router};
+use super::{Args, Error, Reply, Router, reply};
 use crate::ipld::path::Path;
-use crate::node::pin::{Kept, PinAddOptions, PinLsOptions, PinRmOptions, PinRow};
+use crate::node::pin::{Kept, PinAddOptions, PinLsOptions, PinRmOptions, PinRow, PinUpdateOptions};
 
 /// Pins paths.
 pub async fn add(router: &Router, args: Args) -> Result<Reply, Error> {
@@ -76,4 +78,50 @@ fn kept_text(kept: &Kept, print: &impl Fn(&crate::ipld::cid::Cid) -> String) -> 
         Kept::Indirect(None) => "indirect".into(),
         Kept::Indirect(Some(root)) => format!("indirect through {}", print(root)),
     }
+}
+
+/// Moves a pin.
+pub async fn update(router: &Router, args: Args) -> Result<Reply, Error> {
+    let options: PinUpdateOptions = args.options()?;
+    let paths = args.paths("from-path")?;
+    let [from, to] = paths.as_slice() else {
+        return Err(Error::invalid(format!("expected 2 arguments, got {}", paths.len())));
+    };
+    let cids = router.node.pin_update(from, to, &options).await?;
+    Ok(Reply::Value(json!({ "Pins": cids.map(|cid| args.cid(&cid)) })))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct VerifyOptions {
+    verbose: bool,
+    #[serde(alias = "q")]
+    quiet: bool,
+}
+
+/// Tells of recursive pins that lack blocks.
+pub async fn verify(router: &Router, args: Args) -> Result<Reply, Error> {
+    let VerifyOptions { verbose, quiet } = args.options()?;
+    if verbose && quiet {
+        let text = "the --verbose and --quiet options can not be used at the same time";
+        return Err(Error { message: text.into(), client: false });
+    }
+    let print = args.printer();
+    let told = reply::receive(router.node.pin_verify()).filter_map(move |item| {
+        let line = match item {
+            Err(error) => Some(Err(error.into())),
+            Ok(found) if found.bad.is_empty() => {
+                verbose.then(|| Ok(json!({ "Cid": print(&found.cid), "Ok": true })))
+            }
+            Ok(found) if quiet => Some(Ok(json!({ "Cid": print(&found.cid) }))),
+            Ok(found) => {
+                let bad = found.bad.iter();
+                let bad: Vec<Value> =
+                    bad.map(|b| json!({ "Cid": print(&b.cid), "Err": b.cause })).collect();
+                Some(Ok(json!({ "Cid": print(&found.cid), "BadNodes": bad })))
+            }
+        };
+        async { line }
+    });
+    Ok(Reply::Lines(Box::pin(told)))
 }

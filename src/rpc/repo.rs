@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Args, Error, Reply, Router};
 use crate::node::KUBO_REPO;
+use crate::node::repo::{RepoVerified, RepoVerifyOptions};
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
@@ -32,4 +33,26 @@ pub async fn gc(router: &Router, args: Args) -> Result<Reply, Error> {
     let print = args.printer();
     let events = router.node.gc().await;
     Ok(Reply::lines(events, move |event| json!({ "Key": { "/": print(&event.cid) } })))
+}
+
+/// The repository's version: that of Kubo's which it answers for.
+pub fn version() -> Reply {
+    Reply::Value(json!({ "Version": KUBO_REPO }))
+}
+
+/// Reads every block and hashes it again.
+pub async fn verify(router: &Router, args: Args) -> Result<Reply, Error> {
+    let options: RepoVerifyOptions = args.options()?;
+    let print = args.printer();
+    let told = router.node.repo_verify(&options)?;
+    Ok(Reply::lines(told, move |event| {
+        let (message, blocks) = match event {
+            RepoVerified::Corrupt { cid, cause } => {
+                (format!("block {} was corrupt ({cause})", print(&cid)), 0)
+            }
+            RepoVerified::Progress(blocks) => (String::new(), blocks),
+            RepoVerified::Sound => ("verify complete, all blocks validated.".into(), 0),
+        };
+        json!({ "Msg": message, "Progress": blocks })
+    }))
 }

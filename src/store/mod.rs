@@ -13,6 +13,7 @@ pub mod pins;
 pub mod rocks;
 #[cfg(test)]
 mod testsuite;
+mod verify;
 mod writer;
 
 use std::path::Path;

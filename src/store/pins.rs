@@ -174,7 +174,43 @@ impl Core {
         batch.delete(Family::Pins, keys::pin(cid));
         batch.delete(Family::Pins, keys::pin_name(&pin.name, cid));
         self.backend.write(batch, Durability::Synced)?;
-        match self.release(cid.hash()) {
+        self.let_go(cid.hash())
+    }
+
+    /// Pins `to` under the name of the recursive pin `from`, and removes that one if `unpin` says
+    /// so: both at once, or neither.
+    ///
+    /// # Errors
+    /// As [`Self::pin`]; [`StoreError::Pin`] in Kubo's words when `from` is not pinned
+    /// recursively, or `to` is already.
+    pub fn update_pin(&self, from: &Cid, to: &Cid, unpin: bool) -> Result<(), StoreError> {
+        let _pinning = lock(&self.pinning);
+        let recursive = |pin: &Pin| pin.mode == Mode::Recursive;
+        let Some(old) = self.pin_row(from)?.filter(recursive) else {
+            return Err(StoreError::Pin("'from' cid was not recursively pinned already".into()));
+        };
+        if from == to {
+            return Ok(());
+        }
+        if self.pin_row(to)?.is_some_and(|pin| recursive(&pin)) {
+            return Err(StoreError::Pin("'to' cid was already recursively pinned".into()));
+        }
+        let mut completing = Completing::new(self, self, Batch::default());
+        let mut rows = Batch::default();
+        self.add_pin(&Pin::new(*to, Mode::Recursive, &old.name)?, &mut completing, &mut rows)?;
+        if unpin {
+            rows.delete(Family::Pins, keys::pin(from));
+            rows.delete(Family::Pins, keys::pin_name(&old.name, from));
+        }
+        let mut batch = completing.finish();
+        batch.append(rows);
+        self.backend.write(batch, Durability::Synced)?;
+        if unpin { self.let_go(from.hash()) } else { Ok(()) }
+    }
+
+    /// Releases what a removed pin held.
+    fn let_go(&self, hash: &Multihash) -> Result<(), StoreError> {
+        match self.release(hash) {
             // The pin is gone, as asked. What cannot be read now is let go by a later GC.
             Err(StoreError::Corrupt { .. } | StoreError::Missing(_)) => Ok(()),
             other => other,

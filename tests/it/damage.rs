@@ -12,14 +12,14 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::harness::{Repo, keystream, one_line, said, skip};
 
 /// A repository with files of several sizes: rows in tables, and values in blob files.
-struct Filled {
-    repo: Repo,
+pub struct Filled {
+    pub repo: Repo,
     /// CIDs, and what they hold.
-    files: Vec<(String, Vec<u8>)>,
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 impl Filled {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let repo = Repo::new();
         let files = add_some(&repo, "filled");
         Self { repo, files }
@@ -105,7 +105,7 @@ fn a_flipped_byte_in_a_block_is_found_and_the_block_named() {
 }
 
 /// Which file of the database holds these bytes, and where.
-fn place_of(filled: &Filled, needle: &[u8]) -> (PathBuf, u64) {
+pub fn place_of(filled: &Filled, needle: &[u8]) -> (PathBuf, u64) {
     let find = |(path, _): (PathBuf, u64)| {
         let content = fs::read(&path).unwrap();
         let at = content.windows(needle.len()).position(|window| window == needle)?;
@@ -115,7 +115,7 @@ fn place_of(filled: &Filled, needle: &[u8]) -> (PathBuf, u64) {
 }
 
 /// Inverts a byte; twice is as if nothing had been.
-fn flip(path: &Path, at: u64) {
+pub fn flip(path: &Path, at: u64) {
     let file = fs::File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();

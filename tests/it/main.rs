@@ -8,6 +8,7 @@ mod bad_args;
 mod bad_input;
 mod car;
 mod cids;
+mod commands;
 mod crash;
 mod crash_life;
 mod damage;
