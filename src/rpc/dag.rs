@@ -6,7 +6,7 @@ use crate::node::dag::DagGetOptions;
 
 /// A block as data.
 pub async fn get(router: &Router, args: Args) -> Result<Reply, Error> {
-    let path = Path::parse(args.one("ref")?)?;
     let options: DagGetOptions = args.options()?;
+    let path = Path::parse(args.one("ref")?)?;
     Ok(Reply::whole(router.node.dag_get(&path, &options).await?.into()))
 }

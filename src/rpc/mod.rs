@@ -14,6 +14,7 @@ pub mod http;
 mod id;
 mod ls;
 mod pin;
+mod query;
 mod read;
 mod refs;
 mod reply;
@@ -106,7 +107,7 @@ impl Router {
         let Some((_, handler)) = found.ok().and_then(|at| ROUTES.get(at)) else {
             return Err(Error::invalid(format!("unknown command {:?}", request.command)));
         };
-        handler(self, Args::parse(request.query)?, request.body).await
+        handler(self, Args::parse(&request.query)?, request.body).await
     }
 }
 

@@ -50,6 +50,7 @@ const STRANGERS: &[&str] = &[
     "src/config/",
     "src/http/trailers.rs",
     "src/rpc/args.rs",
+    "src/rpc/query.rs",
     "src/rpc/http/",
     "src/cli/extract.rs",
 ];
