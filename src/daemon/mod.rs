@@ -21,7 +21,7 @@ use crate::task;
 /// File of a running daemon's repository that tells where its RPC listens.
 pub const API_FILE: &str = "api";
 /// Time for requests in progress to end when the daemon stops; after it, whoever is late is left.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
+const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// What kept the node from starting.
 #[derive(Debug, thiserror::Error)]
