@@ -4,7 +4,8 @@
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use sha2::Digest as _;
 
@@ -33,6 +34,13 @@ impl Repo {
     pub fn new() -> Self {
         let repo = Self { dir: tempfile::tempdir().expect("a temporary folder") };
         repo.ok(["init"]);
+        repo
+    }
+
+    /// A fresh repository whose listeners take any free port.
+    pub fn for_daemon() -> Self {
+        let repo = Self { dir: tempfile::tempdir().expect("a temporary folder") };
+        repo.ok(["init", "--profile=test"]);
         repo
     }
 
@@ -91,6 +99,86 @@ impl Repo {
     /// Runs a command that must fail with one line, exit code 1 and no panic; gives the line.
     pub fn fails<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> String {
         one_line(&self.run(args))
+    }
+}
+
+/// A running `henge daemon`; it ends with this.
+pub struct Daemon {
+    child: Child,
+    api: String,
+}
+
+impl Daemon {
+    /// Starts one over a repository and waits until it answers.
+    pub fn start(repo: &Repo) -> Self {
+        let log = std::fs::File::create(repo.path("daemon.log")).expect("a log");
+        let mut command = repo.command(["daemon"]);
+        command.stdout(log.try_clone().expect("a log")).stderr(log);
+        let _ = std::fs::remove_file(repo.root().join("api"));
+        let mut daemon = Self { child: command.spawn().expect("henge starts"), api: String::new() };
+        let since = Instant::now();
+        let said = || std::fs::read_to_string(repo.path("daemon.log")).unwrap_or_default();
+        while !said().contains("Daemon is ready") {
+            let ended = daemon.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "the daemon ended: {}", said());
+            assert!(since.elapsed() < Duration::from_secs(60), "no daemon: {}", said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let address = std::fs::read_to_string(repo.root().join("api")).expect("the file api");
+        let parts: Vec<&str> = address.split('/').collect();
+        if let ["", "ip4", host, "tcp", port] = parts.as_slice() {
+            daemon.api = format!("{host}:{port}");
+        }
+        daemon
+    }
+
+    /// Where its RPC listens: `host:port`; empty when that is no TCP address.
+    pub fn api(&self) -> String {
+        self.api.clone()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it by SIGTERM; gives how it ended and how long that took.
+    pub fn stop(mut self) -> (std::process::ExitStatus, Duration) {
+        let since = Instant::now();
+        self.signal(rustix::process::Signal::TERM);
+        (self.wait(), since.elapsed())
+    }
+
+    /// Ends it by SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a signal");
+        self.child.wait().expect("a child");
+    }
+
+    /// Waits for its end, a minute at most.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(since.elapsed() < Duration::from_secs(60), "the daemon does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+        rustix::process::kill_process(pid, signal).expect("a signal");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -7,13 +7,17 @@
 mod bad_args;
 mod bad_input;
 mod cids;
+mod clients;
 mod crash;
 mod crash_life;
+mod daemon;
 mod damage;
 mod docs;
+mod envelope;
 mod faulty;
 mod gate;
 mod harness;
+mod http_client;
 mod journeys;
 mod store_faults;
 mod store_regressions;
