@@ -179,8 +179,11 @@ async fn refusal(status: StatusCode, headers: &HeaderMap, mut content: Content) 
         .then(|| serde_json::from_slice::<Value>(&text).ok())
         .flatten()
         .and_then(|value| value.get("Message")?.as_str().map(str::to_owned));
-    CliError::new(message.unwrap_or_else(|| {
-        format!("the daemon answered {status}: {}", String::from_utf8_lossy(&text).trim())
+    let said = String::from_utf8_lossy(&text);
+    CliError::new(message.unwrap_or_else(|| match status {
+        // An argument that was refused: the daemon's words are the command's.
+        StatusCode::BAD_REQUEST if !said.trim().is_empty() => said.trim().to_owned(),
+        _ => format!("the daemon answered {status}: {}", said.trim()),
     }))
 }
 

@@ -26,7 +26,7 @@ pub const API_FILE: &str = "api";
 /// The same for its gateway.
 pub const GATEWAY_FILE: &str = "gateway";
 /// Time for requests in progress to end when the daemon stops; after it, whoever is late is left.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
+const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// What kept the node from starting.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,13 @@
 //! Who reads what: one line a request, for whoever wants to watch.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::net::SocketAddr;
 

@@ -32,7 +32,8 @@ use trailers::{Announcing, NextRequest};
 const CONNECTIONS_MAX: usize = 1024;
 /// Headers of one request.
 const HEADERS_MAX: usize = 128;
-/// Bytes of a request's first line and headers together; more is answered with 431.
+/// Bytes of a request's first line and headers together; what is longer than twice that is
+/// answered with 431, since hyper looks only before it reads more.
 const HEAD_MAX_BYTES: usize = 64 << 10;
 /// Time that a client has for a request's head; also how long an idle connection is kept.
 const HEAD_TIME: Duration = Duration::from_secs(60);

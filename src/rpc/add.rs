@@ -1,22 +1,41 @@
 //! `add`.
 
+use futures_util::StreamExt as _;
+use serde::Deserialize;
 use serde_json::json;
 
-use super::{Args, Body, Error, Reply, Router};
+use super::{Args, Body, Error, Reply, Router, reply};
 use crate::node::add::{AddEvent, AddOptions};
 
-/// Imports the uploaded files.
+/// Options that shape the reply.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Shape {
+    #[serde(alias = "p")]
+    progress: bool,
+}
+
+/// Imports the uploaded files; tells of bytes read only where that was asked for.
 pub async fn add(router: &Router, args: Args, body: Body) -> Result<Reply, Error> {
     let options: AddOptions = args.options()?;
+    let Shape { progress } = args.options()?;
     let Body::Files(source) = body else {
         return Err(Error::invalid("argument \"path\" is required"));
     };
     let print = args.printer();
-    let events = router.node.add(source, options).await?;
-    Ok(Reply::lines(events, move |event| match event {
-        AddEvent::Progress { name, bytes } => json!({ "Name": name, "Bytes": bytes }),
-        AddEvent::Added { name, cid, size } => {
-            json!({ "Name": name, "Hash": print(&cid), "Size": size.to_string() })
-        }
-    }))
+    let events = reply::receive(router.node.add(source, options).await?);
+    let shown = events.filter_map(move |event| {
+        let value = match event {
+            Ok(AddEvent::Progress { .. }) if !progress => None,
+            Ok(AddEvent::Progress { name, bytes }) => {
+                Some(Ok(json!({ "Name": name, "Bytes": bytes })))
+            }
+            Ok(AddEvent::Added { name, cid, size }) => {
+                Some(Ok(json!({ "Name": name, "Hash": print(&cid), "Size": size.to_string() })))
+            }
+            Err(error) => Some(Err(Error::from(error))),
+        };
+        std::future::ready(value)
+    });
+    Ok(Reply::Lines(Box::pin(shown)))
 }

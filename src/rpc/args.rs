@@ -11,13 +11,13 @@
 
 use serde::de::DeserializeOwned;
 
-use super::Error;
+use super::{Error, query};
 use crate::ipld::cid::{self, Base, Cid};
 use crate::ipld::path::Path;
 
 /// A parsed query string.
 pub struct Args {
-    query: String,
+    pairs: Vec<(String, String)>,
     arguments: Vec<String>,
     base: Option<Base>,
     upgrade: bool,
@@ -28,24 +28,26 @@ impl Args {
     ///
     /// # Errors
     /// A query that is not URL-encoded, or an unknown `cid-base`.
-    pub fn parse(query: String) -> Result<Self, Error> {
+    pub fn parse(query: &str) -> Result<Self, Error> {
         let refuse = |e: serde_html_form::de::Error| Error::invalid(format!("bad query: {e}"));
-        let pairs: Vec<(String, String)> = serde_html_form::from_str(&query).map_err(refuse)?;
+        let pairs: Vec<(String, String)> = serde_html_form::from_str(query).map_err(refuse)?;
         let (mut arguments, mut base, mut upgrade) = (Vec::new(), None, None);
-        for (key, value) in pairs {
+        for (key, value) in &pairs {
             match key.as_str() {
-                "arg" => arguments.push(value),
+                "arg" => arguments.push(value.clone()),
                 "cid-base" => {
                     let unknown = || Error::invalid(format!("no such multibase: {value:?}"));
-                    base = Some(cid::base_by_name(&value).ok_or_else(unknown)?);
+                    base = Some(cid::base_by_name(value).ok_or_else(unknown)?);
                 }
-                "upgrade-cidv0-in-output" => upgrade = Some(value == "true"),
+                "upgrade-cidv0-in-output" => {
+                    upgrade = Some(matches!(value.as_str(), "" | "1" | "true"))
+                }
                 _ => {}
             }
         }
         // Asking for a base other than v0's own asks for v1.
         let implied = base.is_some_and(|base| base != Base::Base58Btc);
-        Ok(Self { query, arguments, base, upgrade: upgrade.unwrap_or(implied) })
+        Ok(Self { pairs, arguments, base, upgrade: upgrade.unwrap_or(implied) })
     }
 
     /// The options, by their long or short names; unknown ones are ignored, as Kubo does.
@@ -53,8 +55,7 @@ impl Args {
     /// # Errors
     /// Names the option whose value does not parse.
     pub fn options<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let refuse = |e: serde_html_form::de::Error| Error::invalid(format!("bad option: {e}"));
-        serde_html_form::from_str(&self.query).map_err(refuse)
+        query::options(&self.pairs).map_err(|e| Error::invalid(e.to_string()))
     }
 
     /// Every argument.

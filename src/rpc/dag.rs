@@ -12,8 +12,8 @@ use crate::node::dag::{DagGetOptions, DagPutOptions, DagStat};
 
 /// A block as data.
 pub async fn get(router: &Router, args: Args) -> Result<Reply, Error> {
-    let path = Path::parse(args.one("ref")?)?;
     let options: DagGetOptions = args.options()?;
+    let path = Path::parse(args.one("ref")?)?;
     Ok(Reply::whole(router.node.dag_get(&path, &options).await?.into()))
 }
 

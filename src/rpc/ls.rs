@@ -10,9 +10,9 @@ use crate::node::ls::{LsEntry, LsOptions};
 
 /// The entries of folders: one object a path, or one an entry when they are streamed.
 pub async fn ls(router: &Router, args: Args) -> Result<Reply, Error> {
+    let options: LsOptions = args.options()?;
     let texts = args.some("ipfs-path")?.to_vec();
     let paths = args.paths("ipfs-path")?;
-    let options: LsOptions = args.options()?;
     if !options.stream {
         let mut objects = Vec::with_capacity(paths.len());
         for (text, path) in texts.iter().zip(&paths) {

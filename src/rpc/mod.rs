@@ -18,6 +18,7 @@ pub mod http;
 mod id;
 mod ls;
 mod pin;
+mod query;
 mod read;
 mod refs;
 mod reply;
@@ -137,7 +138,7 @@ pub async fn pure(request: Request) -> Result<Reply, Error> {
     let Some(handler) = find(PURE, &request.command) else {
         return Err(Error::invalid(format!("unknown command {:?}", request.command)));
     };
-    handler(Args::parse(request.query)?, request.body).await
+    handler(Args::parse(&request.query)?, request.body).await
 }
 
 impl Router {
@@ -157,7 +158,7 @@ impl Router {
     /// What is known before the reply begins; later errors are the last item of its stream.
     pub async fn call(&self, request: Request) -> Result<Reply, Error> {
         match find(ROUTES, &request.command) {
-            Some(handler) => handler(self, Args::parse(request.query)?, request.body).await,
+            Some(handler) => handler(self, Args::parse(&request.query)?, request.body).await,
             None => pure(request).await,
         }
     }

@@ -8,8 +8,8 @@ use crate::node::cat::CatOptions;
 
 /// The content of files.
 pub async fn cat(router: &Router, args: Args) -> Result<Reply, Error> {
-    let paths = args.paths("ipfs-path")?;
     let options: CatOptions = args.options()?;
+    let paths = args.paths("ipfs-path")?;
     let (length, content) = router.node.cat(&paths, &options).await?;
     Ok(Reply::bytes(content, Some(length)))
 }
@@ -23,7 +23,7 @@ struct GetShape {
     #[serde(alias = "C")]
     compress: bool,
     #[serde(alias = "l")]
-    compression_level: Option<u32>,
+    compression_level: Option<i64>,
 }
 
 /// A file or folder as TAR; a lone file that is compressed but not archived as itself.

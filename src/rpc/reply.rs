@@ -71,10 +71,10 @@ impl Reply {
     ///
     /// # Errors
     /// For a level outside 1 to 9.
-    pub fn gzip(self, level: u32) -> Result<Self, Error> {
-        if !(1..=9).contains(&level) {
-            return Err(Error::invalid("compression level must be between 1 and 9"));
-        }
+    pub fn gzip(self, level: i64) -> Result<Self, Error> {
+        let level = u32::try_from(level).ok().filter(|level| (1..=9).contains(level));
+        let refuse = || Error::invalid("compression level must be between 1 and 9");
+        let level = level.ok_or_else(refuse)?;
         let Self::Bytes { stream, .. } = self else { return Ok(self) };
         let encoder = GzEncoder::new(Vec::new(), Compression::new(level));
         let packed = stream::unfold(Some((stream, encoder)), |state| async {

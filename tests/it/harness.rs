@@ -2,9 +2,10 @@
 //! made again from a seed.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use sha2::Digest as _;
 
@@ -108,42 +109,88 @@ impl Repo {
     }
 }
 
-/// A running daemon; it is ended by SIGTERM when this is dropped.
+/// A running `henge daemon`; it ends with this.
 pub struct Daemon {
     child: Child,
-    /// Where the gateway listens: host and port.
+    api: String,
+    /// Where its gateway listens: host and port; empty without one.
     pub gateway: String,
 }
 
 impl Daemon {
-    /// Starts a daemon over a repository made with the profile `test`, and waits until it is ready.
+    /// Starts one over a repository and waits until it answers.
     pub fn start(repo: &Repo) -> Self {
-        let mut child = repo.command(["daemon"]).spawn().expect("henge starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        let said: Vec<String> = lines
-            .by_ref()
-            .map_while(Result::ok)
-            .take_while(|line| line != "Daemon is ready")
-            .collect();
-        let file = std::fs::read_to_string(repo.root().join("gateway"));
-        let url = file.unwrap_or_else(|error| panic!("no gateway: {error}: {said:?}"));
-        let gateway = url.strip_prefix("http://").expect("a URL").to_owned();
-        Self { child, gateway }
+        let log = std::fs::File::create(repo.path("daemon.log")).expect("a log");
+        let mut command = repo.command(["daemon"]);
+        command.stdout(log.try_clone().expect("a log")).stderr(log);
+        let _ = std::fs::remove_file(repo.root().join("api"));
+        let child = command.spawn().expect("henge starts");
+        let mut daemon = Self { child, api: String::new(), gateway: String::new() };
+        let since = Instant::now();
+        let said = || std::fs::read_to_string(repo.path("daemon.log")).unwrap_or_default();
+        while !said().contains("Daemon is ready") {
+            let ended = daemon.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "the daemon ended: {}", said());
+            assert!(since.elapsed() < Duration::from_secs(60), "no daemon: {}", said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let address = std::fs::read_to_string(repo.root().join("api")).expect("the file api");
+        let parts: Vec<&str> = address.split('/').collect();
+        if let ["", "ip4", host, "tcp", port] = parts.as_slice() {
+            daemon.api = format!("{host}:{port}");
+        }
+        let url = std::fs::read_to_string(repo.root().join("gateway")).unwrap_or_default();
+        daemon.gateway = url.trim_start_matches("http://").to_owned();
+        daemon
     }
 
-    /// Ends it, and gives its exit code.
-    pub fn stop(&mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        self.child.wait().expect("it ends").code()
+    /// Where its RPC listens: `host:port`; empty when that is no TCP address.
+    pub fn api(&self) -> String {
+        self.api.clone()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it by SIGTERM; gives how it ended and how long that took.
+    pub fn stop(mut self) -> (std::process::ExitStatus, Duration) {
+        let since = Instant::now();
+        self.signal(rustix::process::Signal::TERM);
+        (self.wait(), since.elapsed())
+    }
+
+    /// Ends it by SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a signal");
+        self.child.wait().expect("a child");
+    }
+
+    /// Waits for its end, a minute at most.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(since.elapsed() < Duration::from_secs(60), "the daemon does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+        rustix::process::kill_process(pid, signal).expect("a signal");
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            self.stop();
-        }
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

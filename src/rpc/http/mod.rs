@@ -50,17 +50,17 @@ impl Service {
 
     async fn dispatch(&self, request: Request<Incoming>) -> Response<Outgoing> {
         let Some(command) = request.uri().path().strip_prefix(PREFIX) else {
-            return reply::plain(StatusCode::NOT_FOUND, "404 page not found");
+            return reply::plain(StatusCode::NOT_FOUND, "404 page not found\n");
         };
         if !self.guard.admits_origin(request.headers()) {
-            return reply::plain(StatusCode::FORBIDDEN, "403 - Forbidden");
+            return reply::plain(StatusCode::FORBIDDEN, "403 - Forbidden\n");
         }
         if request.method() == Method::OPTIONS {
             return preflight();
         }
         if request.method() != Method::POST {
             let mut refused =
-                reply::plain(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed");
+                reply::plain(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed\n");
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static("OPTIONS, POST"));
             return refused;
         }
@@ -68,12 +68,12 @@ impl Service {
             return reply::plain(
                 StatusCode::FORBIDDEN,
                 "Kubo RPC Access Denied: Please provide a valid authorization token as defined in \
-                 the API.Authorizations configuration.",
+                 the API.Authorizations configuration.\n",
             );
         }
         let Some((command, query)) = locate(command, request.uri().query().unwrap_or_default())
         else {
-            return reply::plain(StatusCode::NOT_FOUND, "404 page not found");
+            return reply::plain(StatusCode::NOT_FOUND, "404 page not found\n");
         };
         let body = match multipart::boundary(request.headers()) {
             Some(boundary) => Body::Files(multipart::entries(request.into_body(), boundary)),

@@ -28,6 +28,8 @@ const STREAM_ERROR: HeaderName = HeaderName::from_static("x-stream-error");
 const CHUNKED: HeaderName = HeaderName::from_static("x-chunked-output");
 const STREAMED: HeaderName = HeaderName::from_static("x-stream-output");
 const LENGTH: HeaderName = HeaderName::from_static("x-content-length");
+/// Type of what is said to people.
+const TEXT: &str = "text/plain; charset=utf-8";
 /// Headers that a page may read and send.
 const EXPOSED: &str = "X-Stream-Output, X-Chunked-Output, X-Content-Length";
 /// Longest text of an error in a trailer, in bytes: clients bound their headers.
@@ -93,8 +95,7 @@ fn trailer(error: &Error) -> HeaderMap {
 
 /// A reply of plain text.
 pub fn plain(status: StatusCode, text: &'static str) -> Response<Outgoing> {
-    let mut response =
-        whole(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()));
+    let mut response = whole(status, TEXT, Bytes::from_static(text.as_bytes()));
     if status != StatusCode::OK {
         // The body of a request that was refused is not read.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -105,7 +106,7 @@ pub fn plain(status: StatusCode, text: &'static str) -> Response<Outgoing> {
 /// The reply of a command. An upload that may not have been read to its end closes the connection.
 pub fn of(answer: Result<Reply, Error>, uploads: bool) -> Response<Outgoing> {
     let mut response = match answer {
-        Ok(Reply::Empty) => whole(StatusCode::OK, "text/plain; charset=utf-8", Bytes::new()),
+        Ok(Reply::Empty) => whole(StatusCode::OK, TEXT, Bytes::new()),
         Ok(Reply::Value(value)) => {
             whole(StatusCode::OK, "application/json", format!("{value}\n").into())
         }
@@ -132,9 +133,14 @@ pub fn of(answer: Result<Reply, Error>, uploads: bool) -> Response<Outgoing> {
 }
 
 fn failed(error: &Error) -> Response<Outgoing> {
-    let status =
-        if error.client { StatusCode::BAD_REQUEST } else { StatusCode::INTERNAL_SERVER_ERROR };
-    whole(status, "application/json", format!("{}\n", error.envelope()).into())
+    match error.client {
+        // What Kubo's parser refuses it refuses as text.
+        true => whole(StatusCode::BAD_REQUEST, TEXT, format!("{}\n", error.message).into()),
+        false => {
+            let text = format!("{}\n", error.envelope());
+            whole(StatusCode::INTERNAL_SERVER_ERROR, "application/json", text.into())
+        }
+    }
 }
 
 fn streamed(

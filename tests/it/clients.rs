@@ -1,0 +1,123 @@
+//! Clients of Kubo, unchanged, against our daemon. They are installed once into a cache folder
+//! outside the clone; where they cannot be had, the test says so and does nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use crate::harness::{Daemon, Repo, skip};
+
+/// One installation at a time.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/clients").join(name)
+}
+
+fn cache(name: &str) -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into()));
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    base.unwrap_or_else(|| home().join(".cache")).join("henge/clients").join(name)
+}
+
+/// Runs a program to its end; its output is the error.
+fn run(command: &mut Command) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if output.status.success() { Ok(said) } else { Err(said) }
+}
+
+/// A folder with what `wanted` asks for: made by `install` unless it was made from the same text.
+fn installed(
+    name: &str,
+    wanted: &str,
+    install: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<PathBuf, String> {
+    let _one = INSTALLING.lock().unwrap_or_else(|broken| broken.into_inner());
+    let (folder, stamp) = (cache(name), cache(name).join("installed"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|text| text == wanted) {
+        return Ok(folder);
+    }
+    let failed = |e: std::io::Error| format!("{}: {e}", folder.display());
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    install(&folder)?;
+    std::fs::write(stamp, wanted).map_err(failed)?;
+    Ok(folder)
+}
+
+/// The packages for node.
+fn node_modules() -> Result<PathBuf, String> {
+    let wanted = include_str!("clients/js/package.json");
+    run(Command::new("node").arg("--version"))?;
+    installed("js", wanted, |folder| {
+        std::fs::write(folder.join("package.json"), wanted).map_err(|e| e.to_string())?;
+        let flags = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"];
+        run(Command::new("npm").args(flags).current_dir(folder)).map(drop)
+    })
+}
+
+/// Python with the packages.
+fn python() -> Result<PathBuf, String> {
+    let wanted = include_str!("clients/py/requirements.txt");
+    let folder = installed("py", wanted, |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        let pip = folder.join("bin/pip");
+        run(Command::new(pip).args(["install", "-q", "-r"]).arg(source("py/requirements.txt")))
+            .map(drop)
+    })?;
+    Ok(folder.join("bin/python"))
+}
+
+/// Runs a script of ours beside the packages; all that it says is shown when it fails.
+fn script(name: &str, argument: &str) -> Option<String> {
+    let modules = match node_modules() {
+        Ok(modules) => modules,
+        Err(why) => {
+            skip(name, &why);
+            return None;
+        }
+    };
+    // Node looks for packages beside the script.
+    let place = modules.join(format!("{name}.mjs"));
+    let new = modules.join(format!("{name}.{}.new", std::process::id()));
+    std::fs::copy(source(&format!("js/{name}.mjs")), &new).unwrap();
+    std::fs::rename(&new, &place).unwrap();
+    let mut node = Command::new("node");
+    node.arg(&place).arg(argument).env_remove("HENGE_PATH").env_remove("IPFS_PATH");
+    Some(run(&mut node).unwrap_or_else(|said| panic!("{said}")))
+}
+
+#[test]
+fn kubo_rpc_client_finds_what_it_expects() {
+    let repo = Repo::for_daemon();
+    let daemon = Daemon::start(&repo);
+    let Some(said) = script("kubo-rpc-client", &format!("http://{}", daemon.api())) else { return };
+    println!("{said}");
+    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 29, "{said}");
+}
+
+#[test]
+fn ipfsd_ctl_runs_our_daemon_by_its_defaults() {
+    let Some(said) = script("ipfsd-ctl", env!("CARGO_BIN_EXE_henge")) else { return };
+    println!("{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 4, "{said}");
+}
+
+#[test]
+fn aioipfs_finds_what_it_expects() {
+    let python = match python() {
+        Ok(python) => python,
+        Err(why) => return skip("aioipfs", &why),
+    };
+    let repo = Repo::for_daemon();
+    let daemon = Daemon::start(&repo);
+    let (host, port) =
+        daemon.api().split_once(':').map(|(h, p)| (h.to_owned(), p.to_owned())).unwrap();
+    let mut calls = Command::new(python);
+    calls.arg(source("py/aioipfs_calls.py")).arg(format!("/ip4/{host}/tcp/{port}"));
+    let said = run(&mut calls).unwrap_or_else(|said| panic!("{said}"));
+    println!("{said}");
+    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 13, "{said}");
+}
