@@ -132,6 +132,30 @@ await step('dag.get', async () => {
   const { value } = await ipfs.dag.get((await ipfs.add('hello\n')).cid)
   assert.deepEqual(value.Links, [])
 })
+await step('dag.put', async () => {
+  const leaf = await ipfs.dag.put({ n: 1, bytes: new Uint8Array([1, 2]), list: [true, null, 'x'] })
+  const cid = await ipfs.dag.put({ leaf, a: { b: 7 } }, { storeCodec: 'dag-cbor', hashAlg: 'sha2-256', pin: true })
+  assert.equal(cid.code, 0x71)
+  assert.equal((await ipfs.dag.get(cid, { path: '/a/b' })).value, 7)
+  assert.equal(String((await ipfs.dag.get(cid)).value.leaf), String(leaf))
+  assert.deepEqual((await ipfs.dag.get(cid, { path: '/leaf/list' })).value, [true, null, 'x'])
+})
+await step('dag.resolve', async () => {
+  const leaf = await ipfs.dag.put({ deep: { er: 1 } })
+  const cid = await ipfs.dag.put({ leaf })
+  const found = await ipfs.dag.resolve(cid, { path: '/leaf/deep/er' })
+  assert.deepEqual([String(found.cid), found.remainderPath], [String(leaf), 'deep/er'])
+})
+await step('dag.export and dag.import', async () => {
+  const car = await bytes(ipfs.dag.export(root))
+  const imported = await all(ipfs.dag.import([car]))
+  assert.deepEqual(imported.map(({ root }) => [String(root.cid), root.pinErrorMsg]), [[String(root), '']])
+  await assert.rejects(all(ipfs.dag.import([car.subarray(0, car.length - 9)])))
+})
+await step('resolve', async () => {
+  const { cid } = await ipfs.add({ path: 'd/hello.txt', content: 'hello\n' }, { wrapWithDirectory: true })
+  assert.equal(await ipfs.resolve(`/ipfs/${cid}/d/hello.txt`), `/ipfs/${HELLO}`)
+})
 await step('pin.ls', async () => {
   const pins = await all(ipfs.pin.ls())
   assert.ok(pins.some(({ cid, type }) => String(cid) === HELLO && type === 'recursive'))
@@ -157,6 +181,7 @@ await step('repo.stat', async () => {
   assert.ok(stat.numObjects > 0n && stat.repoSize > 0n && stat.storageMax > 0n)
   assert.equal(stat.version, 'fs-repo@18')
 })
+await step('repo.version', async () => assert.equal(Number(await ipfs.repo.version()), 18))
 await step('repo.gc', async () => {
   const gone = await all(ipfs.repo.gc())
   assert.ok(gone.some(({ cid }) => String(cid) === HELLO_RAW))
@@ -175,6 +200,17 @@ await step('config.set', async () => {
   assert.equal(await ipfs.config.get('Swarm.DisableNatPortMap'), true)
   await ipfs.config.set('Bootstrap', [])
   assert.deepEqual(await ipfs.config.get('Bootstrap'), [])
+})
+await step('config.replace', async () => {
+  const config = await ipfs.config.getAll()
+  config.Datastore.StorageMax = '6GB'
+  await ipfs.config.replace(config)
+  assert.equal(await ipfs.config.get('Datastore.StorageMax'), '6GB')
+  assert.match((await ipfs.config.getAll()).Identity.PeerID, /^12D3KooW/)
+})
+await step('config.profiles', async () => {
+  const { original, updated } = await ipfs.config.profiles.apply('lowpower', { dryRun: true })
+  assert.ok(original && updated)
 })
 await step('errors', async () => {
   await assert.rejects(bytes(ipfs.cat('not a cid')), (e) => e.name === 'HTTPError' || e.name === 'TypeError' || /invalid/i.test(e.message))
