@@ -81,7 +81,7 @@ impl Service {
         };
         let uploads = matches!(body, Body::Files(_));
         let answer = self.router.call(super::Request { command, query, body }).await;
-        reply::of(answer, uploads)
+        reply::of(answer, uploads).await
     }
 
     /// Tells a page whose origin is allowed that it may read the reply.

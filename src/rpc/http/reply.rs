@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::stream::{Stream, StreamExt as _};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
     CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SERVER, TRAILER,
@@ -104,8 +104,12 @@ pub fn plain(status: StatusCode, text: &'static str) -> Response<Outgoing> {
 }
 
 /// The reply of a command. An upload that may not have been read to its end closes the connection.
-pub fn of(answer: Result<Reply, Error>, uploads: bool) -> Response<Outgoing> {
-    let mut response = match answer {
+pub async fn of(answer: Result<Reply, Error>, uploads: bool) -> Response<Outgoing> {
+    let begun = match answer {
+        Ok(reply) => begin(reply).await,
+        Err(error) => Err(error),
+    };
+    let mut response = match begun {
         Ok(Reply::Empty) => whole(StatusCode::OK, TEXT, Bytes::new()),
         Ok(Reply::Value(value)) => {
             whole(StatusCode::OK, "application/json", format!("{value}\n").into())
@@ -130,6 +134,29 @@ pub fn of(answer: Result<Reply, Error>, uploads: bool) -> Response<Outgoing> {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Waits for the first item of a stream: an error that comes first still decides the status, as in
+/// Kubo. Clients that see no trailers, such as `fetch`, learn of it by that alone.
+async fn begin(reply: Reply) -> Result<Reply, Error> {
+    Ok(match reply {
+        Reply::Lines(lines) => Reply::Lines(begun(lines).await?),
+        Reply::Bytes { stream, length } => Reply::Bytes { stream: begun(stream).await?, length },
+        whole @ (Reply::Empty | Reply::Value(_)) => whole,
+    })
+}
+
+type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
+
+async fn begun<T: Send + 'static>(mut items: Items<T>) -> Result<Items<T>, Error> {
+    match items.next().await {
+        // Not every stream may be asked again after its end.
+        None => Ok(Box::pin(stream::empty())),
+        Some(first) => {
+            let first = first?;
+            Ok(Box::pin(stream::once(async { Ok(first) }).chain(items)))
+        }
+    }
 }
 
 fn failed(error: &Error) -> Response<Outgoing> {

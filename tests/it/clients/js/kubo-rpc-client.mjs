@@ -153,7 +153,7 @@ await step('dag.export and dag.import', async () => {
   await assert.rejects(all(ipfs.dag.import([car.subarray(0, car.length - 9)])))
 })
 await step('resolve', async () => {
-  const { cid } = await ipfs.add({ path: 'd/hello.txt', content: 'hello\n' }, { wrapWithDirectory: true })
+  const { cid } = await ipfs.add({ path: 'd/hello.txt', content: 'hello\n' }, { wrapWithDirectory: true, pin: false })
   assert.equal(await ipfs.resolve(`/ipfs/${cid}/d/hello.txt`), `/ipfs/${HELLO}`)
 })
 await step('pin.ls', async () => {
