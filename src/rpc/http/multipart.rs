@@ -15,7 +15,9 @@
     )
 )]
 
+use std::future::Future;
 use std::io::{self, Read};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use hyper::HeaderMap;
@@ -31,6 +33,9 @@ use crate::task;
 const ENTRIES: usize = 16;
 /// Pieces of one file received ahead of the import.
 const PIECES: usize = 8;
+/// Longest wait for the next bytes of an upload: an import holds others up, and must not wait for a
+/// client that stopped sending and never closed.
+const STALL_TIME: Duration = Duration::from_secs(300);
 /// Longest symlink target, in bytes.
 const TARGET_MAX_BYTES: usize = 64 << 10;
 
@@ -95,7 +100,7 @@ async fn parse(
     out: &mpsc::Sender<io::Result<Entry>>,
 ) -> io::Result<()> {
     let mut parts = Multipart::new(super::data(body), boundary);
-    while let Some(field) = parts.next_field().await.map_err(broken)? {
+    while let Some(field) = in_time(parts.next_field()).await? {
         let path = path_of(&field)?;
         let kind = field.content_type().map(|mime| mime.essence_str().to_owned());
         let content = match kind.as_deref() {
@@ -129,10 +134,9 @@ async fn file(
         return Ok(false);
     }
     loop {
-        let piece = match field.chunk().await {
+        let piece = match in_time(field.chunk()).await {
             Ok(Some(piece)) if piece.is_empty() => continue,
-            Ok(piece) => Ok(piece.unwrap_or_default()),
-            Err(error) => Err(broken(error)),
+            other => other.map(Option::unwrap_or_default),
         };
         let last = !matches!(&piece, Ok(bytes) if !bytes.is_empty());
         if feed.send(piece).await.is_err() {
@@ -146,7 +150,7 @@ async fn file(
 
 async fn target(mut field: Field<'_>) -> io::Result<Bytes> {
     let mut target = Vec::new();
-    while let Some(piece) = field.chunk().await.map_err(broken)? {
+    while let Some(piece) = in_time(field.chunk()).await? {
         target.extend_from_slice(&piece);
         if target.len() > TARGET_MAX_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "symlink target too long"));
@@ -193,6 +197,14 @@ fn percent_decode(text: &str) -> Vec<u8> {
         at = at.saturating_add(1);
     }
     out
+}
+
+/// What the client sends next, if it comes before [`STALL_TIME`] is over.
+async fn in_time<T>(next: impl Future<Output = multer::Result<T>>) -> io::Result<T> {
+    match tokio::time::timeout(STALL_TIME, next).await {
+        Ok(sent) => sent.map_err(broken),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the upload has stalled")),
+    }
 }
 
 fn broken(error: multer::Error) -> io::Error {
