@@ -130,11 +130,6 @@ impl FsNode {
         }
         Ok(self)
     }
-
-    /// Whether entries are looked up in this node.
-    pub fn is_directory(&self) -> bool {
-        matches!(self.kind, Kind::Directory | Kind::Shard)
-    }
 }
 
 fn kind_of(number: Option<i32>) -> Result<Kind, UnixfsError> {

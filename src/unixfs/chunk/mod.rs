@@ -17,15 +17,6 @@ pub enum Chunker {
     Size(usize),
 }
 
-impl Chunker {
-    /// The largest chunk it can give, in bytes.
-    pub fn max_bytes(self) -> usize {
-        match self {
-            Self::Size(size) => size,
-        }
-    }
-}
-
 impl FromStr for Chunker {
     type Err = UnixfsError;
 
