@@ -18,6 +18,7 @@ pub mod dag;
 pub mod gateway;
 pub mod http;
 pub mod ipld;
+pub mod net;
 pub mod node;
 pub mod proto;
 pub mod rpc;
