@@ -57,8 +57,8 @@ impl Daemon {
             // A daemon whose terminal is gone goes on.
             let _ = line(text);
         };
-        let running =
-            daemon::Daemon::start(&root, Options::default(), &mut say).await.map_err(failed)?;
+        let options = Options { offline: global.offline, ..Options::default() };
+        let running = daemon::Daemon::start(&root, options, &mut say).await.map_err(failed)?;
         end_on_signals(running.stopping())?;
         running.run().await;
         Ok(())

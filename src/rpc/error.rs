@@ -34,6 +34,9 @@ impl From<node::Error> for Error {
             Kind::NotFound
             | Kind::Conflict
             | Kind::Unsupported
+            | Kind::Offline
+            | Kind::Unreachable
+            | Kind::Timeout
             | Kind::Limit
             | Kind::Corrupt
             | Kind::Cancelled
