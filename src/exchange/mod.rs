@@ -1,0 +1,3 @@
+//! The exchange: blocks from other nodes, and to them.
+
+pub mod wire;
