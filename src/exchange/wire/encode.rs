@@ -17,9 +17,6 @@ use bytes::Bytes;
 use super::{Entry, Kind, Outgoing, Presence, Version};
 use crate::ipld::cid::{self, Cid, codec, hash};
 
-/// Bytes of one entry or presence around its CID, at most.
-pub const ENTRY_MAX_OVERHEAD_BYTES: usize = 24;
-
 /// A message with its length prefix, as pieces to be written one after the other. `blocks` are those
 /// of [`Outgoing::blocks`] that could be read; what the peer's version cannot say is left out.
 pub fn encode(message: &Outgoing, blocks: &[(Cid, Bytes)], version: Version) -> Vec<Bytes> {

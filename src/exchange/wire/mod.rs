@@ -23,7 +23,7 @@ use crate::ipld::block::Block;
 use crate::ipld::cid::Cid;
 
 pub use decode::{RawMessage, decode_frame, frame_head};
-pub use encode::encode;
+pub use encode::{encode, readable};
 
 /// Largest message that is read, in bytes without its length prefix (spec: "Protocol Format").
 pub const MESSAGE_MAX_BYTES: usize = 4 << 20;
