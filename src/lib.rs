@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod dag;
+pub mod exchange;
 pub mod gateway;
 pub mod http;
 pub mod ipld;
