@@ -305,7 +305,7 @@ impl Node {
         };
         let mut sound = Sound::default();
         for cid in self.store.run(listing).await? {
-            let bad = self.dag.verify(cid, &mut sound).await?;
+            let bad = self.local().verify(cid, &mut sound).await?;
             if out.send(Ok(PinVerified { cid, bad })).await.is_err() {
                 break; // The reader is gone.
             }
@@ -322,7 +322,7 @@ impl Node {
         let mut seen: std::collections::HashSet<Cid> = own.iter().map(|pin| pin.cid).collect();
         let roots = own.iter().filter(|pin| pin.mode == Mode::Recursive);
         for root in roots {
-            let mut steps = self.dag.walk(root.cid, WalkOptions { depth: None, unique: true });
+            let mut steps = self.local().walk(root.cid, WalkOptions { depth: None, unique: true });
             while let Some(step) = steps.recv().await {
                 let cid = step?.to;
                 let row = PinRow { cid, kept: Kept::Indirect(None), name: String::new() };
