@@ -29,6 +29,8 @@ pub mod engine;
 mod ledger;
 pub mod offline;
 mod session;
+#[cfg(test)]
+mod sim;
 mod wantlist;
 pub mod wire;
 

@@ -90,6 +90,11 @@ impl Peer {
         self.told.open() < self.pace.window
     }
 
+    /// Seconds until everything that it was asked for is here.
+    pub fn queue_s(&self) -> f64 {
+        self.pace.gap * self.told.open() as f64
+    }
+
     /// Seconds until a block that is asked for now comes; more where it is not believed.
     pub fn expected_s(&self, claims: bool) -> f64 {
         let queue = self.pace.gap * (self.told.open() as f64 + 1.0);
