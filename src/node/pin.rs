@@ -167,14 +167,32 @@ impl Node {
         for path in paths {
             pins.push(Pin::new(self.dag.resolve_block(path).await?, mode, name)?);
         }
-        let cids = pins.iter().map(|pin| pin.cid).collect();
+        let cids: Vec<Cid> = pins.iter().map(|pin| pin.cid).collect();
+        for last in [false, false, true] {
+            // The gate is held while pinning, not while fetching: that may take hours. What is
+            // collected in between is fetched again.
+            match self.pin_here(pins.clone()).await {
+                Err(StoreError::Missing(_)) if self.is_online() && !last => {}
+                pinned => {
+                    pinned.map_err(not_found)?;
+                    break;
+                }
+            }
+            for cid in &cids {
+                self.dag.fetch(*cid, options.recursive, &mut |_| {}).await?;
+            }
+        }
+        Ok(cids)
+    }
+
+    /// Pins what is here, all of it.
+    async fn pin_here(&self, pins: Vec<Pin>) -> Result<(), StoreError> {
         let shared = self.gate.clone().read_owned().await;
         let pin = move |core: &crate::store::Core| {
             let _shared = shared;
             core.pin_all(&pins)
         };
-        self.store.run(pin).await.map_err(not_found)?;
-        Ok(cids)
+        self.store.run(pin).await
     }
 
     /// Removes pins.
