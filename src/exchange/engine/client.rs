@@ -180,7 +180,7 @@ impl Engine {
         let (asked_at, open, from) = (peer.told.asked_at(&key), peer.told.open(), peer.id);
         peer.told.forget(&key);
         if let Some(asked_at) = asked_at {
-            peer.pace.hit(now, asked_at, open);
+            peer.pace.hit(now, asked_at, open, bytes);
             self.believe(no);
         }
         let Some(sessions) = self.end(&key, Some(no)) else {

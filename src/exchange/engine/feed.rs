@@ -110,7 +110,7 @@ impl Engine {
             let Some(peer) = self.peers.get(&no).filter(|peer| peer.has_room()) else { return };
             let soon = peer.queue_s().mul_add(RELIEF_FACTOR, RELIEF_MIN_S);
             let late = |other: &&PeerNo| {
-                self.peers.get(other).is_some_and(|p| p.told.open() > 1 && p.queue_s() > soon)
+                self.peers.get(other).is_some_and(|p| p.has_backlog() && p.queue_s() > soon)
             };
             let mates = self.sessions.values().filter(|session| session.peers.contains(&no));
             let mut slow = mates.flat_map(|session| session.peers.iter()).filter(late);
