@@ -20,6 +20,7 @@ pub mod http;
 pub mod ipld;
 pub mod node;
 pub mod proto;
+pub mod routing;
 pub mod rpc;
 pub mod store;
 pub mod task;

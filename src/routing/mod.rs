@@ -1,0 +1,3 @@
+//! Routing: who has a block, where a peer is, what a name says.
+
+pub mod dht;
