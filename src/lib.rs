@@ -17,6 +17,7 @@ pub mod daemon;
 pub mod dag;
 pub mod gateway;
 pub mod http;
+pub mod ipns;
 pub mod ipld;
 pub mod node;
 pub mod proto;

@@ -1,3 +1,4 @@
 //! Routing: who has a block, where a peer is, what a name says.
 
 pub mod dht;
+pub mod records;
