@@ -238,6 +238,8 @@ fn integer(document: &Value, name: &str) -> Result<u64, RecordError> {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::multihash::Multihash;
+
     use super::*;
 
     const NOW: Moment = Moment { seconds: 1_800_000_000, nanos: 0 };
@@ -262,7 +264,9 @@ mod tests {
             assert_eq!((record.sequence, record.ttl_ns), (7, 300_000_000_000));
             let late = Moment { seconds: NOW.seconds + 61, nanos: 0 };
             assert_eq!(record.validate(&name, late), Err(RecordError::Expired));
-            assert_eq!(judge(&bytes, &PeerId::random()), Err(RecordError::NoKey));
+            let hashed = Multihash::wrap(0x12, &[7; 32]).unwrap();
+            let hashed = PeerId::from_multihash(hashed).unwrap();
+            assert_eq!(judge(&bytes, &hashed), Err(RecordError::NoKey));
             let other = Keypair::generate_ed25519().public().to_peer_id();
             assert_eq!(judge(&bytes, &other), Err(RecordError::Signature));
         }

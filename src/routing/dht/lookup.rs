@@ -38,7 +38,7 @@ pub const ASKED_MAX: usize = 300;
 /// Closer peers taken of one answer: k, one more for the peer asked for, and some patience.
 const CLOSER_MAX: usize = 32;
 /// Providers that one lookup collects.
-const PROVIDERS_MAX: usize = 1000;
+pub const PROVIDERS_MAX: usize = 1000;
 /// A lookup's longest life.
 pub const LOOKUP_TIME: Duration = Duration::from_secs(60);
 /// Time after which a request no longer counts against [`PARALLEL`]: the rest of the lookup goes

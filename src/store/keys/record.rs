@@ -244,7 +244,7 @@ mod tests {
         let addrs = vec![Bytes::from_static(b"one"), Bytes::new(), Bytes::from(vec![1; 300])];
         let row = AddressRow { expiry: 1, rows: 2, addrs: addrs.clone() };
         assert_eq!(AddressRow::decode(row.encode()), Some(row.clone()));
-        assert_eq!(AddressRow::decode(row.encode().slice(..17)), None);
+        assert_eq!(AddressRow::decode(row.encode().slice(..16)), None);
         let row = PeerRow { seen: 1, expiry: 2, addrs };
         assert_eq!(PeerRow::decode(row.encode()), Some(row));
         let (key, value) = (Bytes::from_static(b"/pk/x"), Bytes::from_static(b"v"));
