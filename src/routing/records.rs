@@ -31,6 +31,7 @@ use super::dht::wire::{ADDRS_MAX, Contact};
 use crate::store::keys::record::{self as row, AddressRow, PeerRow, ProviderRow, ValueRow};
 use crate::store::records::RecordBatch;
 use crate::store::{Core, Store, StoreError};
+pub use announced::{Queue, Waiting};
 pub use sweep::Swept;
 
 /// Life of a provider record, in seconds.

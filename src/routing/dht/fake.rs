@@ -12,11 +12,7 @@ use super::{Contact, Dht, Message, Rpc, RpcError, Settings, Shared};
 use crate::routing::records::{Limits, Records};
 use crate::store::Store;
 
-#[derive(Default)]
-struct Nodes {
-    nodes: HashMap<PeerId, Weak<Shared>>,
-    sent: usize,
-}
+type Nodes = HashMap<PeerId, Weak<Shared>>;
 
 /// All nodes of one network.
 #[derive(Clone, Default)]
@@ -42,7 +38,7 @@ impl Network {
         let dht = Dht::new(scope, local, rpc, records, settings);
         let ip = if scope == Scope::Wan { format!("{}.1.1.1", 20 + n) } else { format!("10.1.1.{n}") };
         dht.set_own_addrs(&[format!("/ip4/{ip}/tcp/4001").parse().unwrap()]);
-        self.lock().nodes.insert(local, Arc::downgrade(&dht.shared));
+        self.lock().insert(local, Arc::downgrade(&dht.shared));
         dht
     }
 
@@ -60,11 +56,6 @@ impl Network {
         nodes
     }
 
-    /// Messages sent so far.
-    pub fn sent(&self) -> usize {
-        self.lock().sent
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Nodes> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,11 +70,9 @@ pub fn contact(dht: &Dht) -> Contact {
 }
 
 impl Line {
-    fn dial(&self, peer: &PeerId, messages: usize) -> Result<Dht, RpcError> {
-        let mut nodes = self.network.lock();
-        nodes.sent += messages;
+    fn dial(&self, peer: &PeerId) -> Result<Dht, RpcError> {
         let gone = || RpcError::Dial("nobody there".to_owned());
-        let shared = nodes.nodes.get(peer).and_then(Weak::upgrade).ok_or_else(gone)?;
+        let shared = self.network.lock().get(peer).and_then(Weak::upgrade).ok_or_else(gone)?;
         Ok(Dht { shared })
     }
 }
@@ -95,7 +84,7 @@ impl Rpc for Line {
         addrs: Vec<Multiaddr>,
         message: Message,
     ) -> BoxFuture<'static, Result<Message, RpcError>> {
-        let (dialled, local) = (self.dial(&peer, 1), self.local);
+        let (dialled, local) = (self.dial(&peer), self.local);
         async move {
             let dht = dialled?;
             assert!(!addrs.is_empty(), "only who can be dialled is asked");
@@ -114,7 +103,7 @@ impl Rpc for Line {
         _: Vec<Multiaddr>,
         messages: Vec<Message>,
     ) -> BoxFuture<'static, Result<(), RpcError>> {
-        let (dialled, local) = (self.dial(&peer, messages.len()), self.local);
+        let (dialled, local) = (self.dial(&peer), self.local);
         async move {
             let dht = dialled?;
             for message in messages {

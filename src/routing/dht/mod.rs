@@ -116,6 +116,9 @@ pub enum RoutingError {
     /// The key does not fit, or the value is not valid.
     #[error(transparent)]
     Invalid(#[from] validate::InvalidValue),
+    /// The value kept here is newer.
+    #[error("can't replace a newer value with an older value")]
+    Older,
     /// A key that is no multihash.
     #[error("only multihashes of at most {} bytes can be provided", wire::KEY_MAX_BYTES)]
     Key,

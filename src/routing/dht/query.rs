@@ -402,7 +402,8 @@ impl Dht {
     /// Keeps a value and gives it to the 20 nearest peers; says how many took it.
     ///
     /// # Errors
-    /// [`RoutingError::Invalid`], [`RoutingError::NoPeers`], [`RoutingError::NotTaken`].
+    /// [`RoutingError::Invalid`], [`RoutingError::Older`], [`RoutingError::NoPeers`],
+    /// [`RoutingError::NotTaken`].
     pub async fn put_value(
         &self,
         key: Bytes,
@@ -417,7 +418,9 @@ impl Dht {
                 |old: Option<&Bytes>| old.is_none_or(|old| validate::is_better(&at, &kept, old));
             records.put_value(&at, &kept, unix_now(), better)
         };
-        self.shared.records.run(keep).await?;
+        if !self.shared.records.run(keep).await? {
+            return Err(RoutingError::Older);
+        }
         let peers = self.closest(key.clone(), watch).await;
         let message = Message::put_value(key, value);
         let tell = |contact: &Contact| {

@@ -65,9 +65,12 @@ async fn clients_are_found_and_not_asked() {
         client.handle(id(&nodes[0]), Message::new(wire::Kind::Ping, "")).await,
         Err(Refusal::Client)
     ));
-    // It is connected to one node, which tells the others.
-    nodes[3].on_peer(id(&client), &client.own_addrs(), false);
-    let found = nodes[20].find_peer(id(&client), &Watch::default()).await;
+    // It is connected to one of its neighbours, since it looked for them; that one tells others.
+    let near = client.closest(id(&client).to_bytes().into(), &Watch::default()).await[0].peer;
+    let near = nodes.iter().find(|node| id(node) == near).unwrap();
+    near.on_peer(id(&client), &client.own_addrs(), false);
+    let asker = nodes.iter().find(|node| id(node) != id(near)).unwrap();
+    let found = asker.find_peer(id(&client), &Watch::default()).await;
     assert_eq!(found.unwrap(), contact(&client));
     assert!(nodes.iter().all(|node| node.stats().iter().all(|bucket| {
         bucket.entries.iter().all(|entry| entry.contact.peer != id(&client))

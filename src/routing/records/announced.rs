@@ -16,6 +16,24 @@ use crate::store::StoreError;
 use crate::store::keys::record::{self as row, Digest, TimedHash};
 use crate::store::records::RecordBatch;
 
+/// Which announcements go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// What nobody was told of yet.
+    New,
+    /// What is told again before it is forgotten.
+    Again,
+}
+
+impl Queue {
+    fn number(self) -> u8 {
+        match self {
+            Self::New => 0,
+            Self::Again => 1,
+        }
+    }
+}
+
 /// A multihash that waits to be announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
@@ -32,10 +50,10 @@ impl Records {
     ///
     /// # Errors
     /// The store's.
-    pub fn enqueue(&self, hashes: &[Bytes], now: u64) -> Result<(), StoreError> {
+    pub fn enqueue(&self, queue: Queue, hashes: &[Bytes], now: u64) -> Result<(), StoreError> {
         let mut batch = RecordBatch::default();
         for hash in hashes {
-            let key = row::queued(&digest(hash));
+            let key = row::queued(queue.number(), &digest(hash));
             if self.core().record(&key)?.is_none() {
                 batch.put(key, TimedHash { time: now, hash: hash.clone() }.encode());
             }
@@ -43,15 +61,20 @@ impl Records {
         self.core().write_records(batch)
     }
 
-    /// At most `limit` multihashes that wait, in the order of the key space, the first one at or
+    /// At most `limit` multihashes that wait in a queue, in the order of the key space, the first one at or
     /// after the point `from`.
     ///
     /// # Errors
     /// The store's.
-    pub fn waiting(&self, from: &Digest, limit: usize) -> Result<Vec<Waiting>, StoreError> {
-        let prefix = row::queued(b"");
+    pub fn waiting(
+        &self,
+        queue: Queue,
+        from: &Digest,
+        limit: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        let prefix = row::queued(queue.number(), b"");
         // Pages begin after a key: the row at it is read by itself.
-        let start = row::queued(from);
+        let start = row::queued(queue.number(), from);
         let mut found = Vec::new();
         if let Some(value) = self.core().record(&start)? {
             found.extend(read_waiting(&start, value));
@@ -66,8 +89,8 @@ impl Records {
     ///
     /// # Errors
     /// The store's.
-    pub fn count_waiting(&self, limit: usize) -> Result<usize, StoreError> {
-        Ok(self.core().records(&row::queued(b""), None, limit)?.len())
+    pub fn count_waiting(&self, queue: Queue, limit: usize) -> Result<usize, StoreError> {
+        Ok(self.core().records(&row::queued(queue.number(), b""), None, limit)?.len())
     }
 
     /// These were announced: they wait no more, and are remembered as told.
@@ -78,7 +101,7 @@ impl Records {
         let mut batch = RecordBatch::default();
         for hash in hashes {
             let digest = digest(hash);
-            batch.delete(row::queued(&digest));
+            both(&digest).into_iter().for_each(|key| batch.delete(key));
             let told = TimedHash { time: now, hash: hash.clone() };
             batch.put(row::announced(&digest), told.encode());
         }
@@ -92,7 +115,7 @@ impl Records {
     pub fn withdraw(&self, hashes: &[Bytes]) -> Result<(), StoreError> {
         let mut batch = RecordBatch::default();
         for hash in hashes {
-            batch.delete(row::queued(&digest(hash)));
+            both(&digest(hash)).into_iter().for_each(|key| batch.delete(key));
         }
         self.core().write_records(batch)
     }
@@ -136,16 +159,19 @@ impl Records {
     /// The store's.
     pub fn clear_waiting(&self) -> Result<usize, StoreError> {
         let mut gone = 0usize;
-        loop {
-            let page = self.core().records(&row::queued(b""), None, 1024)?;
-            if page.is_empty() {
-                return Ok(gone);
+        for prefix in both(&[]) {
+            loop {
+                let page = self.core().records(&prefix, None, 1024)?;
+                if page.is_empty() {
+                    break;
+                }
+                gone = gone.saturating_add(page.len());
+                let mut batch = RecordBatch::default();
+                page.into_iter().for_each(|(key, _)| batch.delete(key));
+                self.core().write_records(batch)?;
             }
-            gone = gone.saturating_add(page.len());
-            let mut batch = RecordBatch::default();
-            page.into_iter().for_each(|(key, _)| batch.delete(key));
-            self.core().write_records(batch)?;
         }
+        Ok(gone)
     }
 
     /// Where a task stood that goes on after a restart.
@@ -167,8 +193,13 @@ impl Records {
     }
 }
 
+/// The keys of a digest in both queues.
+fn both(digest: &[u8]) -> [Bytes; 2] {
+    [Queue::New, Queue::Again].map(|queue| row::queued(queue.number(), digest))
+}
+
 fn read_waiting(key: &[u8], value: Bytes) -> Option<Waiting> {
-    let digest = Digest::try_from(key.get(1..)?).ok()?;
+    let digest = Digest::try_from(key.get(2..)?).ok()?;
     let TimedHash { time: since, hash } = TimedHash::decode(value)?;
     Some(Waiting { digest, hash, since })
 }

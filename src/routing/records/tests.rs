@@ -130,19 +130,21 @@ fn announcements_outlive_a_restart() {
     let store = Store::in_memory().unwrap();
     let open = || Records::new(store.clone(), Scope::Wan, Limits::default());
     let hashes: Vec<Bytes> = (0u8..10).map(|n| vec![0x12, n].into()).collect();
-    open().enqueue(&hashes, NOW).unwrap();
-    open().enqueue(&hashes[..3], NOW + 9).unwrap();
-    let all = open().waiting(&[0; 32], 100).unwrap();
+    open().enqueue(Queue::New, &hashes, NOW).unwrap();
+    open().enqueue(Queue::New, &hashes[..3], NOW + 9).unwrap();
+    let all = open().waiting(Queue::New, &[0; 32], 100).unwrap();
     assert_eq!(all.len(), 10);
     assert!(all.is_sorted_by_key(|w| w.digest) && all.iter().all(|w| w.since == NOW));
-    let from = open().waiting(&all[4].digest, 3).unwrap();
+    let from = open().waiting(Queue::New, &all[4].digest, 3).unwrap();
     assert_eq!(from, all[4..7]);
+    open().enqueue(Queue::Again, &hashes[7..9], NOW).unwrap();
     open().announced(&hashes[..8], NOW + 1).unwrap();
-    assert_eq!(open().count_waiting(100).unwrap(), 2);
+    assert_eq!(open().count_waiting(Queue::Again, 100).unwrap(), 1);
+    assert_eq!(open().count_waiting(Queue::New, 100).unwrap(), 2);
     assert_eq!(open().last_announced(&hashes[0]).unwrap(), Some(NOW + 1));
     assert_eq!(open().last_announced(&hashes[9]).unwrap(), None);
     assert_eq!(open().forget_announced(NOW + 2, 5).unwrap(), 5);
-    assert_eq!(open().clear_waiting().unwrap(), 2);
+    assert_eq!(open().clear_waiting().unwrap(), 3);
     open().set_mark("cursor", "here".into()).unwrap();
     assert_eq!(open().mark("cursor").unwrap().unwrap(), "here");
 }

@@ -69,9 +69,10 @@ pub fn announced(digest: &[u8]) -> Bytes {
     [&[ANNOUNCED], digest].concat().into()
 }
 
-/// Key of a multihash that this node is to announce; without a digest the prefix of all of them.
-pub fn queued(digest: &[u8]) -> Bytes {
-    [&[QUEUED], digest].concat().into()
+/// Key of a multihash that this node is to announce; without a digest the prefix of all of its
+/// queue.
+pub fn queued(queue: u8, digest: &[u8]) -> Bytes {
+    [&[QUEUED, queue][..], digest].concat().into()
 }
 
 /// Key of a named mark.
