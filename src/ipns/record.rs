@@ -300,10 +300,7 @@ mod tests {
             Err(RecordError::Signature)
         );
         assert!(matches!(tampered(|e| e.data = None), Err(RecordError::Malformed(_))));
-        assert_eq!(
-            tampered(|e| e.pub_key = Some("key".into())),
-            Err(RecordError::Key)
-        );
+        assert_eq!(tampered(|e| e.pub_key = Some("key".into())), Err(RecordError::Key));
         // Without any field of the first version nothing is there to differ.
         let only_v2 = tampered(|e| {
             (e.value, e.signature_v1, e.validity, e.sequence, e.ttl) = Default::default();

@@ -158,8 +158,7 @@ impl Provider {
             let again = records.count_waiting(Queue::Again, COUNTED)?;
             Ok::<_, StoreError>((new, again, round(records)?))
         };
-        let (waiting_new, waiting_again, (began, queued)) =
-            self.shared.records.run(count).await?;
+        let (waiting_new, waiting_again, (began, queued)) = self.shared.records.run(count).await?;
         Ok(Stats {
             told: self.shared.told.load(Relaxed),
             failed: self.shared.failed.load(Relaxed),
