@@ -8,6 +8,7 @@
 //! | [`ipld`], [`unixfs`], [`proto`] | vocabulary: CIDs, blocks, paths, codecs, files and folders |
 //! | [`task`], [`store`] | mechanisms: threads and tasks; blocks, pins and edges on the disk |
 //! | [`dag`] | services: resolve, read, list, walk and import DAGs |
+//! | [`exchange`] | services: blocks from other nodes and to them |
 //! | [`node`] | the core: every behaviour is a method of `Node` |
 //! | [`rpc`], [`gateway`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
 
