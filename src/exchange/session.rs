@@ -139,15 +139,29 @@ impl Session {
         joined
     }
 
+    /// Puts a want at the head of the queue: it has waited longest.
+    pub fn requeue(&mut self, key: &Key) {
+        if self.queue.front() != Some(key) {
+            self.queue.push_front(key.clone());
+            self.trim();
+        }
+    }
+
     /// Ends a want.
     pub fn drop_want(&mut self, key: &Key) {
         self.wants.remove(key);
         self.searches.remove(key);
-        // Keys of ended wants stay in the queues until it pays to clear them out.
+        self.trim();
+    }
+
+    /// Keys of ended wants, and keys that stand there twice, stay in the queues until it pays to
+    /// clear them out.
+    fn trim(&mut self) {
         let bound = self.wants.len().saturating_mul(2).saturating_add(64);
         for queue in [&mut self.queue, &mut self.stuck] {
             if queue.len() > bound {
-                queue.retain(|key| self.wants.contains(key));
+                let mut seen = BTreeSet::new();
+                queue.retain(|key| self.wants.contains(key) && seen.insert(key.clone()));
             }
         }
     }

@@ -75,7 +75,7 @@ impl Engine {
                 self.next_priority.checked_sub(1).filter(|p| *p > 0).unwrap_or(i32::MAX);
         }
         self.hungry.insert(id);
-        self.feed_session(now, id);
+        self.feed_session(now, id, 1);
         true
     }
 
@@ -157,10 +157,9 @@ impl Engine {
         for session in self.sessions.values_mut() {
             session.peers.remove(&no);
         }
+        self.wants.values_mut().for_each(|want| want.forget(no));
         for key in peer.told.wants() {
-            let Some(want) = self.wants.get_mut(key) else { continue };
-            want.forget(no);
-            if want.asked == Some(no) {
+            if let Some(want) = self.wants.get_mut(key).filter(|want| want.asked == Some(no)) {
                 want.asked = None;
                 self.requeue(key);
             }
@@ -247,6 +246,8 @@ impl Engine {
             let wish = peer.told.wish(&key);
             let Some(want) = self.wants.get_mut(&key).filter(|_| wish.is_some()) else { continue };
             match presence {
+                // It was silent about this very want: its word is not enough any more.
+                Presence::Have if peer.pace.strikes > 0 && want.tried.contains(&no) => continue,
                 Presence::Have => {
                     want.claim(no);
                     if wish == Some(Kind::Have) {
@@ -261,6 +262,7 @@ impl Engine {
                     want.haves.remove(&no);
                     want.tried.insert(no);
                     if wish == Some(Kind::Block) {
+                        peer.pace.progress = now;
                         // It would send the block when it comes by it, until another is asked.
                         want.slow.insert(no);
                     }
@@ -302,7 +304,7 @@ impl Engine {
         let Some(want) = self.wants.get(key).filter(|want| want.asked.is_none()) else { return };
         for id in &want.sessions {
             if let Some(session) = self.sessions.get_mut(id) {
-                session.queue.push_front(key.clone());
+                session.requeue(key);
                 self.hungry.insert(*id);
             }
         }
