@@ -8,6 +8,7 @@
 //! | [`ipld`], [`unixfs`], [`proto`] | vocabulary: CIDs, blocks, paths, codecs, files and folders |
 //! | [`task`], [`store`] | mechanisms: threads and tasks; blocks, pins and edges on the disk |
 //! | [`dag`] | services: resolve, read, list, walk and import DAGs |
+//! | [`ipns`], [`routing`] | records of names; the DHTs: finding, answering, announcing |
 //! | [`node`] | the core: every behaviour is a method of `Node` |
 //! | [`rpc`], [`gateway`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
 
@@ -17,8 +18,8 @@ pub mod daemon;
 pub mod dag;
 pub mod gateway;
 pub mod http;
-pub mod ipns;
 pub mod ipld;
+pub mod ipns;
 pub mod node;
 pub mod proto;
 pub mod routing;

@@ -158,8 +158,7 @@ impl Provider {
             let again = records.count_waiting(Queue::Again, COUNTED)?;
             Ok::<_, StoreError>((new, again, round(records)?))
         };
-        let (waiting_new, waiting_again, (began, queued)) =
-            self.shared.records.run(count).await?;
+        let (waiting_new, waiting_again, (began, queued)) = self.shared.records.run(count).await?;
         Ok(Stats {
             told: self.shared.told.load(Relaxed),
             failed: self.shared.failed.load(Relaxed),
@@ -373,7 +372,7 @@ impl Provider {
         }
         records.run(move |records| set_round(records, now, unix_now().max(1))).await?;
         let before = now.saturating_sub(PROVIDER_LIFE_S);
-        records.run(move |records| records.forget_announced(before, usize::MAX)).await?;
+        records.run(move |records| records.forget_announced(before)).await?;
         Ok(Some(count))
     }
 }

@@ -202,7 +202,11 @@ impl Records {
     }
 
     /// The row that makes room for one more of a multihash, if one must.
-    fn provider_to_go(&self, digest: &row::Digest, total: u64) -> Result<Option<Bytes>, StoreError> {
+    fn provider_to_go(
+        &self,
+        digest: &row::Digest,
+        total: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
         let (scope, limits) = (self.shared.scope, &self.shared.limits);
         let prefix = row::providers_of(scope, digest);
         let rows = self.core().records(&prefix, None, limits.providers_of_key)?;
@@ -270,7 +274,8 @@ impl Records {
             };
             if row.expiry > now {
                 let places = self.addresses(id)?;
-                let addrs = if places.expiry > now { read_addrs(&places.addrs) } else { Vec::new() };
+                let addrs =
+                    if places.expiry > now { read_addrs(&places.addrs) } else { Vec::new() };
                 found.push(Contact { peer, addrs });
             }
         }

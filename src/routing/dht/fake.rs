@@ -36,7 +36,8 @@ impl Network {
         let records = Records::new(store, scope, Limits::default());
         let settings = Settings { server: true, loopback: false };
         let dht = Dht::new(scope, local, rpc, records, settings);
-        let ip = if scope == Scope::Wan { format!("{}.1.1.1", 20 + n) } else { format!("10.1.1.{n}") };
+        let ip =
+            if scope == Scope::Wan { format!("{}.1.1.1", 20 + n) } else { format!("10.1.1.{n}") };
         dht.set_own_addrs(&[format!("/ip4/{ip}/tcp/4001").parse().unwrap()]);
         self.lock().insert(local, Arc::downgrade(&dht.shared));
         dht

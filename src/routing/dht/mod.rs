@@ -220,8 +220,11 @@ impl Dht {
     ) -> Result<Option<Message>, Refusal> {
         let Origin { local, scope, loopback } = self.shared.origin;
         let (own, table, known) = (self.own_addrs(), &self.shared.table, &self.shared.known);
-        Server { local, scope, loopback, table, known, own: &own, records }
-            .answer(sender, message, now())
+        Server { local, scope, loopback, table, known, own: &own, records }.answer(
+            sender,
+            message,
+            now(),
+        )
     }
 
     /// A peer is connected, and identify said what it is. `addrs` begins with the address of its
@@ -358,10 +361,9 @@ impl Dht {
         let mut table = lock(&self.shared.table);
         match error {
             RpcError::Unsupported => drop(table.remove(peer)),
-            RpcError::Dial(_)
-            | RpcError::Timeout
-            | RpcError::Stream(_)
-            | RpcError::Wire(_) => table.failed(peer),
+            RpcError::Dial(_) | RpcError::Timeout | RpcError::Stream(_) | RpcError::Wire(_) => {
+                table.failed(peer)
+            }
         }
     }
 }

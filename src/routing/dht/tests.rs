@@ -45,7 +45,10 @@ async fn nothing_is_announced_without_an_address_or_peers() {
     alone.set_own_addrs(&["/ip4/10.0.0.1/tcp/1".parse().unwrap()]);
     let refused = alone.provide(&hash(1), &watch).await;
     assert!(matches!(refused, Err(RoutingError::NoAddress(Scope::Wan))));
-    assert!(matches!(alone.find_peer(PeerId::random(), &watch).await, Err(RoutingError::NoPeers(_))));
+    assert!(matches!(
+        alone.find_peer(PeerId::random(), &watch).await,
+        Err(RoutingError::NoPeers(_))
+    ));
     let dead = PeerId::random();
     let other = network.node(Scope::Wan, 2);
     other.on_peer(dead, &["/ip4/9.9.9.9/tcp/1".parse().unwrap()], true);
@@ -72,9 +75,11 @@ async fn clients_are_found_and_not_asked() {
     let asker = nodes.iter().find(|node| id(node) != id(near)).unwrap();
     let found = asker.find_peer(id(&client), &Watch::default()).await;
     assert_eq!(found.unwrap(), contact(&client));
-    assert!(nodes.iter().all(|node| node.stats().iter().all(|bucket| {
-        bucket.entries.iter().all(|entry| entry.contact.peer != id(&client))
-    })));
+    assert!(nodes.iter().all(|node| {
+        node.stats()
+            .iter()
+            .all(|bucket| bucket.entries.iter().all(|entry| entry.contact.peer != id(&client)))
+    }));
 }
 
 #[tokio::test]
@@ -108,7 +113,10 @@ async fn the_newest_value_is_found_and_spread() {
         holders += usize::from(kept.is_some_and(|(value, _)| value == new));
     }
     assert!(holders >= 15, "{holders} hold the new one");
-    assert!(matches!(nodes[2].get_value("/ipns/x".into(), &watch).await, Err(RoutingError::NotFound)));
+    assert!(matches!(
+        nodes[2].get_value("/ipns/x".into(), &watch).await,
+        Err(RoutingError::NotFound)
+    ));
 }
 
 #[tokio::test]

@@ -110,8 +110,7 @@ mod tests {
         let key = Keypair::generate_ed25519();
         let name = under(IPNS, &key.public().to_peer_id());
         let sign = |sequence| {
-            let content =
-                Content { value: "/ipfs/x", eol: moment(NOW + 60), sequence, ttl_ns: 1 };
+            let content = Content { value: "/ipfs/x", eol: moment(NOW + 60), sequence, ttl_ns: 1 };
             Record::sign(&key, &content).unwrap()
         };
         let (old, new) = (sign(1), sign(2));

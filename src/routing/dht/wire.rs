@@ -149,8 +149,7 @@ impl Message {
     /// the other.
     pub fn put_value(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
         let key = key.into();
-        let record =
-            Record { key: key.clone(), value: value.into(), time_received: String::new() };
+        let record = Record { key: key.clone(), value: value.into(), time_received: String::new() };
         Self { record: Some(record), ..Self::new(Kind::PutValue, key) }
     }
 
@@ -348,7 +347,8 @@ mod tests {
     #[test]
     fn lists_and_keys_are_bounded() {
         let addrs = vec![Bytes::from("/ip4/1.2.3.4".parse::<Multiaddr>().unwrap().to_vec()); 99];
-        let peer = pb::message::Peer { id: PeerId::random().to_bytes().into(), addrs, connection: 0 };
+        let peer =
+            pb::message::Peer { id: PeerId::random().to_bytes().into(), addrs, connection: 0 };
         let message = pb::Message { provider_peers: vec![peer; 999], ..Default::default() };
         let read = Message::decode(message.encode_to_vec().into()).unwrap();
         assert_eq!(read.providers.len(), PEERS_MAX);

@@ -141,8 +141,7 @@ fn trap_12_provider_records_that_are_refused() {
 fn values_are_judged_when_put_and_when_given() {
     let house = House::new();
     let key = Keypair::generate_ed25519();
-    let name: Bytes =
-        [validate::IPNS, &key.public().to_peer_id().to_bytes()].concat().into();
+    let name: Bytes = [validate::IPNS, &key.public().to_peer_id().to_bytes()].concat().into();
     let sign = |sequence, life: i64| {
         let eol = Moment { seconds: UNIX as i64 + life, nanos: 0 };
         let content = Content { value: "/ipfs/x", eol, sequence, ttl_ns: 1 };
