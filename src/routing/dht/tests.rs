@@ -57,6 +57,17 @@ async fn nothing_is_announced_without_an_address_or_peers() {
 }
 
 #[tokio::test]
+async fn trap_15_only_addresses_of_the_scope_are_told() {
+    let network = Network::default();
+    let node = network.node(Scope::Wan, 1);
+    let own = format!("/ip4/8.8.8.8/tcp/1/p2p/{}", id(&node));
+    let addrs = [own.as_str(), "/ip4/10.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1", "/ip6/fe80::1/tcp/1"];
+    node.set_own_addrs(&addrs.map(|text| text.parse().unwrap()));
+    let told: Vec<String> = node.own_addrs().iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["/ip4/8.8.8.8/tcp/1"]);
+}
+
+#[tokio::test]
 async fn clients_are_found_and_not_asked() {
     let network = Network::default();
     let nodes = network.filled(Scope::Lan, 30).await;

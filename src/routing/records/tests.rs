@@ -141,7 +141,8 @@ fn announcements_outlive_a_restart() {
     assert_eq!(open().count_waiting(Queue::New, 100).unwrap(), 2);
     assert_eq!(open().last_announced(&hashes[0]).unwrap(), Some(NOW + 1));
     assert_eq!(open().last_announced(&hashes[9]).unwrap(), None);
-    assert_eq!(open().forget_announced(NOW + 2, 5).unwrap(), 5);
+    assert_eq!(open().forget_announced(NOW + 1).unwrap(), 0);
+    assert_eq!(open().forget_announced(NOW + 2).unwrap(), 8);
     assert_eq!(open().clear_waiting().unwrap(), 3);
     open().set_mark("cursor", "here".into()).unwrap();
     assert_eq!(open().mark("cursor").unwrap().unwrap(), "here");
