@@ -27,5 +27,6 @@ mod store_faults;
 mod store_regressions;
 mod surface;
 mod surface_repo;
+mod swarm;
 mod tidy;
 mod web;
