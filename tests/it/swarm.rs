@@ -12,17 +12,26 @@ use crate::surface::{json_of, lines};
 /// A peer whose key nobody here has.
 const FAR: &str = "12D3KooWKnDdG3iXw9eTFijk3EWSunZcFi54Zka4wmtqtt6rPxc8";
 
-/// A repository, its daemon, its ID and its address.
-struct Node {
-    repo: Repo,
+/// A repository and its daemon.
+pub struct Node {
+    pub repo: Repo,
     daemon: Option<Daemon>,
-    id: String,
-    address: String,
+    /// Its ID.
+    pub id: String,
+    /// Its first address, with the ID.
+    pub address: String,
 }
 
 impl Node {
-    fn start() -> Self {
+    /// Starts one that listens for TCP.
+    pub fn start() -> Self {
+        Self::listening(&["/ip4/127.0.0.1/tcp/0"])
+    }
+
+    /// Starts one that listens on these addresses.
+    pub fn listening(addresses: &[&str]) -> Self {
         let repo = Repo::for_daemon();
+        repo.ok(["config", "--json", "Addresses.Swarm", &json!(addresses).to_string()]);
         let daemon = Daemon::start(&repo);
         let id = repo.ok(["id", "-f", "<id>"]);
         let address = lines(&repo, &["swarm", "addrs", "local", "--id"])[0].clone();
@@ -43,7 +52,8 @@ impl Node {
         self.daemon.as_ref().unwrap().api()
     }
 
-    fn peers(&self) -> Vec<String> {
+    /// Addresses of its connections.
+    pub fn peers(&self) -> Vec<String> {
         lines(&self.repo, &["swarm", "peers"])
     }
 
