@@ -1,6 +1,7 @@
 // Helia as a child process, driven by JSON lines.
 //
-// usage: node helia_peer.mjs '{"listen": ["/ip4/127.0.0.1/tcp/0"], "dht": "lan"}'    (dht: lan or none)
+// usage: node helia_peer.mjs '{"listen": ["/ip4/127.0.0.1/tcp/0"], "dht": "lan"}'
+// (dht: lan or none)
 //
 // The first line out is {"id": ..., "addrs": [...]}. Then each line in is an operation
 // {"op": name, ...} and has one line out, in turn: its result, or {"error": text}. The end of the
@@ -55,7 +56,10 @@ const whole = ({ remoteAddr, remotePeer }) => {
 
 const operations = {
   id: () => ({ id: libp2p.peerId.toString(), addrs: libp2p.getMultiaddrs().map(String) }),
-  add: async ({ path }) => ({ cid: (await files.addByteStream(createReadStream(path))).toString() }),
+  add: async ({ path }) => {
+    const cid = await files.addByteStream(createReadStream(path))
+    return { cid: cid.toString() }
+  },
   get: async ({ cid, dest }) => {
     await pipeline(files.cat(CID.parse(cid), patience()), createWriteStream(dest))
     return {}

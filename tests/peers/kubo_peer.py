@@ -70,7 +70,8 @@ class Kubo:
 
     def id(self):
         peer = self.text("GetNodeID")
-        return {"id": peer, "addrs": [f"{a}/p2p/{peer}" for a in json.loads(self.text("GetNodeMultiAddrs"))]}
+        addresses = json.loads(self.text("GetNodeMultiAddrs"))
+        return {"id": peer, "addrs": [f"{address}/p2p/{peer}" for address in addresses]}
 
     def add(self, path):
         return {"cid": self.text("AddFile", path.encode(), ctypes.c_bool(False))}

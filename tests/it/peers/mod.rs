@@ -6,9 +6,11 @@
 pub mod helia;
 pub mod kubo;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -45,7 +47,7 @@ pub struct Peer {
     pub id: String,
     /// Its addresses, with the ID.
     pub addresses: Vec<String>,
-    /// Its repository.
+    /// Its repository and its log.
     folder: tempfile::TempDir,
 }
 
@@ -66,7 +68,7 @@ impl Peer {
             }
         });
         let (id, addresses) = (String::new(), Vec::new());
-        let mut peer = Self { child, input, lines, id, addresses, folder: folder };
+        let mut peer = Self { child, input, lines, id, addresses, folder };
         let first = peer.answer();
         peer.id = first["id"].as_str().unwrap().to_owned();
         peer.addresses = texts(&first["addrs"]);
@@ -134,22 +136,32 @@ fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(name)
 }
 
+/// What was found, so that one that cannot be had is looked for once.
+static FOUND: Mutex<BTreeMap<String, Result<PathBuf, String>>> = Mutex::new(BTreeMap::new());
+
 /// The folder with an installed peer, which the script installs if need be; else why it cannot.
 fn found(name: &str, wanted: &str) -> Result<PathBuf, String> {
+    let mut found = FOUND.lock().unwrap_or_else(|broken| broken.into_inner());
+    found.entry(name.to_owned()).or_insert_with(|| look_for(name, wanted)).clone()
+}
+
+fn look_for(name: &str, wanted: &str) -> Result<PathBuf, String> {
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into()));
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.unwrap_or_else(|| home().join(".cache")).join("henge/peers");
+    let place = cache.unwrap_or_else(|| home().join(".cache")).join("henge/peers").join(name);
     let wanted = std::fs::read(source(wanted)).unwrap();
-    let stamp = cache.join(name).join("installed");
-    let is_there = || std::fs::read(&stamp).is_ok_and(|made| made == wanted);
+    let is_there = || std::fs::read(place.join("installed")).is_ok_and(|made| made == wanted);
     if is_there() {
-        return Ok(cache.join(name));
+        return Ok(place);
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/peers");
     let said = Command::new("bash").arg(script).arg(name).output().map_err(|e| e.to_string())?;
     let said = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
     match is_there() {
-        true => Ok(cache.join(name)),
-        false => Err(said.lines().last().unwrap_or_default().to_owned()),
+        true => Ok(place),
+        false => {
+            let why = said.lines().last().unwrap_or_default();
+            Err(why.trim_start_matches("== SKIPPED ").to_owned())
+        }
     }
 }
