@@ -111,7 +111,10 @@ fn two_nodes_connect_tell_of_each_other_and_part() {
     let other = format!("/ip4/127.0.0.1/tcp/1/p2p/{}", b.id);
     let said = a.repo.ok(["swarm", "disconnect", &other]);
     assert_eq!(said, format!("disconnect {} failure: conn not found", b.id));
-    a.repo.ok(["swarm", "disconnect", &by_id]);
+    // What one command prints is what another one takes.
+    let all = a.peers().join("\n");
+    let said = a.repo.feed(["swarm", "disconnect"], all.as_bytes());
+    assert_eq!(said.text(), format!("disconnect {} success", b.id));
     a.awaits(0);
 }
 
