@@ -2,6 +2,7 @@
 //! back.
 
 mod network;
+mod online;
 mod settings;
 
 use std::io::ErrorKind;
@@ -16,12 +17,13 @@ use crate::config::{Config, FileError, IdentityError, RepoError, check};
 use crate::gateway;
 use crate::gateway::visit::Watch;
 use crate::http::{Address, Listener};
-use crate::net::{self, Net};
-use crate::node::{KUBO_LEVEL, KUBO_REPO, Network, Node};
+use crate::net;
+use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
 use crate::rpc::Router;
 use crate::rpc::http::Service;
 use crate::store::{Store, StoreError};
 use crate::task;
+use online::Online;
 
 /// File of a running daemon's repository that tells where its RPC listens.
 pub const API_FILE: &str = "api";
@@ -119,7 +121,7 @@ pub struct Daemon {
     router: Router,
     stop: CancellationToken,
     serving: TaskTracker,
-    net: Option<net::Stop>,
+    online: Option<Online>,
 }
 
 impl Daemon {
@@ -138,9 +140,12 @@ impl Daemon {
         let place = root.to_owned();
         let (node, repo, config) = task::blocking(move || bring_up(&place)).await?;
         say(&format!("PeerID: {}", config.peer_id().unwrap_or_default()));
-        let (node, net) = match options.offline {
+        let (node, online) = match options.offline {
             true => (node, None),
-            false => go_online(node, &config, &options).await?,
+            false => {
+                let (node, online) = Online::start(node, &config, options.any_port).await?;
+                (node, Some(online))
+            }
         };
         say_swarm(&node, say);
         let router = Router::new(node.clone(), repo, stop.clone());
@@ -148,7 +153,8 @@ impl Daemon {
         let (gateways, open) =
             bind("Addresses.Gateway", &config.gateway_addresses(), &options).await?;
         let guard = settings::guard(&config, &bound)?;
-        let daemon = Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), net };
+        let daemon =
+            Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), online };
         for api in apis {
             let service = Service::new(daemon.router.clone(), guard.clone());
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
@@ -191,28 +197,12 @@ impl Daemon {
         if tokio::time::timeout(DRAIN_TIME, self.serving.wait()).await.is_err() {
             tracing::warn!("requests still in progress are cut off");
         }
-        if let Some(net) = self.net {
-            net.stop().await;
+        if let Some(online) = self.online {
+            online.stop().await;
         }
         // The last handle: the store is flushed and closed.
         drop(self.router);
     }
-}
-
-/// Connects the node with the network.
-async fn go_online(
-    node: Node,
-    config: &Config,
-    options: &Options,
-) -> Result<(Node, Option<net::Stop>), BootError> {
-    let (settings, key) = (network::settings(config)?, network::key(config)?);
-    let (net, stop) = match Net::start(settings.clone(), key.clone()).await {
-        Err(net::NetError::Deaf(_)) if options.any_port => {
-            Net::start(network::on_any_port(settings), key).await
-        }
-        other => other,
-    }?;
-    Ok((node.with_network(Network { net }), Some(stop)))
 }
 
 /// Where the swarm listens, in Kubo's words: each host and port once, with what listens there.

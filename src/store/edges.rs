@@ -167,6 +167,14 @@ impl Core {
         Ok(())
     }
 
+    /// Whether everything below a block is known to be here, without looking.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn is_complete(&self, cid: &Cid) -> Result<bool, StoreError> {
+        Ok(self.walked_as(cid.hash())?.contains(&cid.codec()))
+    }
+
     /// The codecs under which the block is complete; none without a marker. One multihash may be
     /// linked to under several, and each of them reads its own links out of the bytes.
     fn walked_as(&self, hash: &Multihash) -> Result<Vec<u64>, StoreError> {
