@@ -30,6 +30,9 @@ pub struct Config {
     /// The value is true or false.
     #[arg(long)]
     bool: bool,
+    /// Print what `auto` stands for in its place (Bootstrap).
+    #[arg(long, global = true)]
+    expand_auto: bool,
     #[command(subcommand)]
     whole: Option<Whole>,
 }
@@ -95,11 +98,12 @@ impl Config {
     /// Prints a value; says nothing when one was set.
     pub async fn run(self, link: &Link) -> Result<(), CliError> {
         if let Some(whole) = self.whole {
-            return whole.run(link).await;
+            return whole.run(link, self.expand_auto).await;
         }
         let set = self.value.is_some();
         let ask = self.key.into_iter().fold(Ask::new("config"), Ask::arg);
         let ask = ask.option("json", self.json).option("bool", self.bool);
+        let ask = ask.option("expand-auto", self.expand_auto);
         let ask = self.value.into_iter().fold(ask, Ask::arg);
         link.each(ask, |reply| match (link.prints_json(), set) {
             (true, _) => output::json(reply),
@@ -111,11 +115,12 @@ impl Config {
 }
 
 impl Whole {
-    async fn run(self, link: &Link) -> Result<(), CliError> {
+    async fn run(self, link: &Link, expand_auto: bool) -> Result<(), CliError> {
         let ask = match self {
             Self::Show => {
+                let ask = Ask::new("config/show").option("expand-auto", expand_auto);
                 return link
-                    .each(Ask::new("config/show"), |reply| match link.prints_json() {
+                    .each(ask, |reply| match link.prints_json() {
                         true => output::json(reply),
                         false => print(reply),
                     })

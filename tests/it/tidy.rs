@@ -68,6 +68,7 @@ const STRANGERS: &[&str] = &[
     "src/gateway/",
     "src/http/trailers.rs",
     "src/rpc/args.rs",
+    "src/rpc/peer.rs",
     "src/rpc/query.rs",
     "src/rpc/http/",
     "src/cli/extract.rs",
