@@ -24,7 +24,7 @@ pub async fn config(router: &Router, args: Args) -> Result<Reply, Error> {
     let (key, text) = match args.some("key")? {
         [key] => (key, None),
         [key, text] => (key, Some(text)),
-        more => return Err(Error::invalid(format!("expected 2 arguments, got {}", more.len()))),
+        more => return Err(Error::refused(format!("expected 2 arguments, got {}", more.len()))),
     };
     if let Some(text) = text {
         let input = match (options.json, options.bool) {

@@ -136,7 +136,7 @@ fn find<T: Copy>(table: &[(&str, T)], command: &str) -> Option<T> {
 /// The command's, and that there is no such one.
 pub async fn pure(request: Request) -> Result<Reply, Error> {
     let Some(handler) = find(PURE, &request.command) else {
-        return Err(Error::invalid(format!("unknown command {:?}", request.command)));
+        return Err(Error::refused(format!("unknown command {:?}", request.command)));
     };
     handler(Args::parse(&request.query)?, request.body).await
 }

@@ -85,7 +85,7 @@ pub async fn update(router: &Router, args: Args) -> Result<Reply, Error> {
     let options: PinUpdateOptions = args.options()?;
     let paths = args.paths("from-path")?;
     let [from, to] = paths.as_slice() else {
-        return Err(Error::invalid(format!("expected 2 arguments, got {}", paths.len())));
+        return Err(Error::refused(format!("expected 2 arguments, got {}", paths.len())));
     };
     let cids = router.node.pin_update(from, to, &options).await?;
     Ok(Reply::Value(json!({ "Pins": cids.map(|cid| args.cid(&cid)) })))

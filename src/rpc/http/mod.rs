@@ -17,10 +17,13 @@ pub mod guard;
 mod multipart;
 mod reply;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
 
-use futures_util::stream::{Stream, StreamExt as _};
-use http_body_util::BodyStream;
+use futures_util::stream::{self, Stream};
+use hyper::body::Body as _;
 use hyper::header::{ALLOW, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode, header};
 
@@ -75,13 +78,18 @@ impl Service {
         else {
             return reply::plain(StatusCode::NOT_FOUND, "404 page not found\n");
         };
+        let end = BodyEnd::default();
         let body = match multipart::boundary(request.headers()) {
-            Some(boundary) => Body::Files(multipart::entries(request.into_body(), boundary)),
-            None => Body::None,
+            Some(boundary) => {
+                Body::Files(multipart::entries(request.into_body(), boundary, end.clone()))
+            }
+            None => {
+                end.note(request.body());
+                Body::None
+            }
         };
-        let uploads = matches!(body, Body::Files(_));
         let answer = self.router.call(super::Request { command, query, body }).await;
-        reply::of(answer, uploads).await
+        reply::of(answer, &end).await
     }
 
     /// Tells a page whose origin is allowed that it may read the reply.
@@ -141,12 +149,44 @@ fn preflight() -> Response<Outgoing> {
     response
 }
 
-/// The data of a body, without its trailers.
-fn data(body: Incoming) -> impl Stream<Item = Result<bytes::Bytes, hyper::Error>> + Send {
-    BodyStream::new(body).filter_map(|frame| async {
-        match frame {
-            Ok(frame) => frame.into_data().ok().map(Ok),
-            Err(error) => Some(Err(error)),
+/// Whether a request's body was read to its end: only then can the connection carry another.
+#[derive(Clone, Debug, Default)]
+struct BodyEnd(Arc<AtomicBool>);
+
+impl BodyEnd {
+    /// Looks whether anything is left.
+    fn note(&self, body: &Incoming) {
+        if body.is_end_stream() {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+
+    fn is_reached(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The data of a body, without its trailers; `end` is told when there is no more.
+fn data(
+    mut body: Incoming,
+    end: BodyEnd,
+) -> impl Stream<Item = Result<bytes::Bytes, hyper::Error>> + Send {
+    stream::poll_fn(move |context| {
+        loop {
+            let frame = ready!(Pin::new(&mut body).poll_frame(context));
+            end.note(&body);
+            match frame {
+                None => {
+                    end.0.store(true, Ordering::Release);
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+            }
         }
     })
 }
