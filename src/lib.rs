@@ -6,18 +6,23 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`ipld`], [`unixfs`], [`proto`] | vocabulary: CIDs, blocks, paths, codecs, files and folders |
+//! | [`clock`], [`machine`], [`log`], [`metrics`] | times as text; what the process takes; what it tells of itself |
 //! | [`task`], [`store`] | mechanisms: threads and tasks; blocks, pins and edges on the disk |
 //! | [`dag`] | services: resolve, read, list, walk and import DAGs |
 //! | [`node`] | the core: every behaviour is a method of `Node` |
 //! | [`rpc`], [`gateway`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod dag;
 pub mod gateway;
 pub mod http;
 pub mod ipld;
+pub mod log;
+pub mod machine;
+pub mod metrics;
 pub mod node;
 pub mod proto;
 pub mod rpc;

@@ -15,6 +15,7 @@ use crate::config::{Config, FileError, IdentityError, RepoError, check};
 use crate::gateway;
 use crate::gateway::visit::Watch;
 use crate::http::{Address, Listener};
+use crate::metrics::Metrics;
 use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
 use crate::rpc::Router;
 use crate::rpc::http::Service;
@@ -136,13 +137,15 @@ impl Daemon {
         let (gateways, open) =
             bind("Addresses.Gateway", &config.gateway_addresses(), &options).await?;
         let guard = settings::guard(&config, &bound)?;
+        let metrics = Metrics::new(KUBO_LEVEL);
         let daemon = Self { root: root.to_owned(), router, stop, serving: TaskTracker::new() };
         for api in apis {
-            let service = Service::new(daemon.router.clone(), guard.clone());
+            let service = Service::new(daemon.router.clone(), guard.clone(), metrics.clone());
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
         }
         for gateway in gateways {
-            let service = gateway::Service::new(node.clone(), options.watch.clone());
+            let service =
+                gateway::Service::new(node.clone(), options.watch.clone(), metrics.clone());
             task::track(&daemon.serving, gateway.serve(service, daemon.stop.clone()));
         }
         // The gateway's file first: whoever waits for the RPC expects it to be there.

@@ -21,6 +21,7 @@ mod etag;
 mod headers;
 mod hostname;
 mod media;
+mod observe;
 mod range;
 mod reply;
 mod request;
@@ -34,14 +35,16 @@ use hyper::{Method, Response, StatusCode};
 
 use self::error::Refusal;
 use self::hostname::Site;
+use self::observe::Asked;
 use self::reply::Outgoing;
 use self::request::{METHODS, Request};
 use self::respond::Found;
 use self::visit::{Visit, Watch};
 use crate::http::trailers::NextRequest;
-use crate::http::{Answer, Peer};
+use crate::http::{Answer, Held, Peer};
 use crate::ipld::cid;
 use crate::ipld::path::{Path, Root};
+use crate::metrics::Metrics;
 use crate::node::{Kind, Node};
 
 /// Answers requests of one listener.
@@ -49,12 +52,13 @@ use crate::node::{Kind, Node};
 pub struct Service {
     node: Node,
     watch: Watch,
+    metrics: Metrics,
 }
 
 impl Service {
-    /// A gateway to what a node holds; `watch` is told of visits.
-    pub fn new(node: Node, watch: Watch) -> Self {
-        Self { node, watch }
+    /// A gateway to what a node holds; `watch` is told of visits, `metrics` of every request.
+    pub fn new(node: Node, watch: Watch, metrics: Metrics) -> Self {
+        Self { node, watch, metrics }
     }
 
     async fn respond(&self, parts: &Parts) -> Result<Response<Outgoing>, Refusal> {
@@ -103,7 +107,7 @@ impl Service {
 }
 
 impl Answer for Service {
-    type Body = Outgoing;
+    type Body = Held<Outgoing>;
 
     // No reply has trailers, so no request is told about them: `next` stays unused, and a body
     // that nobody asked for can never be taken for the beginning of a request.
@@ -111,7 +115,8 @@ impl Answer for Service {
         &self,
         request: hyper::Request<Incoming>,
         _next: NextRequest,
-    ) -> Response<Outgoing> {
+    ) -> Response<Held<Outgoing>> {
+        let mut asked = Asked::new(self.metrics.clone());
         let (parts, _) = request.into_parts();
         let from = parts.extensions.get::<Peer>().and_then(|peer| peer.0);
         let mut response = match self.respond(&parts).await {
@@ -122,7 +127,8 @@ impl Answer for Service {
             self.watch.tell(|| Visit { from, path: parts.uri.path().to_owned() });
         }
         headers::share(response.headers_mut());
-        response
+        asked.is_answered(&response);
+        response.map(|body| Held::new(body, Some(asked)))
     }
 }
 

@@ -4,6 +4,7 @@
 //! because Kubo's clients and tests look for them so.
 
 pub mod address;
+pub mod held;
 pub mod trailers;
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use address::Address;
+pub use held::Held;
 use trailers::{Announcing, NextRequest};
 
 /// Connections of one listener at a time; more wait in the system's queue.

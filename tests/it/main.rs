@@ -22,6 +22,7 @@ mod gateway;
 mod harness;
 mod http_client;
 mod journeys;
+mod operations;
 mod share;
 mod store_faults;
 mod store_regressions;

@@ -15,6 +15,7 @@
 
 pub mod guard;
 mod multipart;
+mod observe;
 mod reply;
 
 use std::pin::Pin;
@@ -28,56 +29,53 @@ use hyper::header::{ALLOW, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode, header};
 
 use self::guard::Guard;
+use self::observe::{Answering, StoreFigures};
 use self::reply::Outgoing;
 use super::{Body, Router};
-use crate::http::Answer;
 use crate::http::trailers::NextRequest;
+use crate::http::{Answer, Held};
+use crate::metrics::{self, Metrics};
 
 pub use hyper::body::Incoming;
 
 /// Where the commands are.
 const PREFIX: &str = "/api/v0/";
+/// Where Prometheus finds the figures. Kubo's place.
+const METRICS: &str = "/debug/metrics/prometheus";
+
+/// What is said to a client without a secret. Kubo's words.
+const NO_SECRET: &str = "Kubo RPC Access Denied: Please provide a valid authorization token as \
+                         defined in the API.Authorizations configuration.\n";
 
 /// Answers requests of one listener.
 #[derive(Clone)]
 pub struct Service {
     router: Router,
     guard: Arc<Guard>,
+    metrics: Metrics,
+    store: StoreFigures,
 }
 
 impl Service {
     /// A service over a router.
-    pub fn new(router: Router, guard: Guard) -> Self {
-        Self { router, guard: Arc::new(guard) }
+    pub fn new(router: Router, guard: Guard, metrics: Metrics) -> Self {
+        Self { router, guard: Arc::new(guard), metrics, store: StoreFigures::default() }
     }
 
-    async fn dispatch(&self, request: Request<Incoming>) -> Response<Outgoing> {
-        let Some(command) = request.uri().path().strip_prefix(PREFIX) else {
-            return reply::plain(StatusCode::NOT_FOUND, "404 page not found\n");
+    /// Answers a request; what comes with the reply is to be kept until it has been sent.
+    async fn dispatch(
+        &self,
+        request: Request<Incoming>,
+    ) -> (Response<Outgoing>, Option<Answering>) {
+        if request.uri().path() == METRICS {
+            return (self.figures(&request).await, None);
+        }
+        let (command, query) = match self.admit(&request) {
+            Ok(admitted) => admitted,
+            Err(refused) => return (*refused, None),
         };
-        if !self.guard.admits_origin(request.headers()) {
-            return reply::plain(StatusCode::FORBIDDEN, "403 - Forbidden\n");
-        }
-        if request.method() == Method::OPTIONS {
-            return preflight();
-        }
-        if request.method() != Method::POST {
-            let mut refused =
-                reply::plain(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed\n");
-            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("OPTIONS, POST"));
-            return refused;
-        }
-        if !self.guard.admits_client(request.headers(), request.uri().path()) {
-            return reply::plain(
-                StatusCode::FORBIDDEN,
-                "Kubo RPC Access Denied: Please provide a valid authorization token as defined in \
-                 the API.Authorizations configuration.\n",
-            );
-        }
-        let Some((command, query)) = locate(command, request.uri().query().unwrap_or_default())
-        else {
-            return reply::plain(StatusCode::NOT_FOUND, "404 page not found\n");
-        };
+        let running = self.router.requests.begin(&command, &query);
+        let mut answering = Answering::new(&command, self.metrics.clone(), running);
         let end = BodyEnd::default();
         let body = match multipart::boundary(request.headers()) {
             Some(boundary) => {
@@ -89,7 +87,51 @@ impl Service {
             }
         };
         let answer = self.router.call(super::Request { command, query, body }).await;
-        reply::of(answer, &end).await
+        let response = reply::of(answer, &end).await;
+        answering.is_answered(response.status().as_u16());
+        (response, Some(answering))
+    }
+
+    /// The command and the query of a request that may be made.
+    fn admit(
+        &self,
+        request: &Request<Incoming>,
+    ) -> Result<(String, String), Box<Response<Outgoing>>> {
+        let refuse = |status, text| Err(Box::new(reply::plain(status, text)));
+        let Some(command) = request.uri().path().strip_prefix(PREFIX) else {
+            return refuse(StatusCode::NOT_FOUND, "404 page not found\n");
+        };
+        if !self.guard.admits_origin(request.headers()) {
+            return refuse(StatusCode::FORBIDDEN, "403 - Forbidden\n");
+        }
+        if request.method() == Method::OPTIONS {
+            return Err(Box::new(preflight()));
+        }
+        if request.method() != Method::POST {
+            return Err(Box::new(wrong_method("OPTIONS, POST")));
+        }
+        if !self.guard.admits_client(request.headers(), request.uri().path()) {
+            return refuse(StatusCode::FORBIDDEN, NO_SECRET);
+        }
+        match locate(command, request.uri().query().unwrap_or_default()) {
+            Some(located) => Ok(located),
+            None => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),
+        }
+    }
+
+    /// The figures for Prometheus: read by GET, under the same rules as commands.
+    async fn figures(&self, request: &Request<Incoming>) -> Response<Outgoing> {
+        if !self.guard.admits_origin(request.headers()) {
+            return reply::plain(StatusCode::FORBIDDEN, "403 - Forbidden\n");
+        }
+        if request.method() != Method::GET {
+            return wrong_method("GET");
+        }
+        if !self.guard.admits_client(request.headers(), METRICS) {
+            return reply::plain(StatusCode::FORBIDDEN, NO_SECRET);
+        }
+        self.store.refresh(&self.router.node, &self.metrics).await;
+        reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text().into())
     }
 
     /// Tells a page whose origin is allowed that it may read the reply.
@@ -104,16 +146,16 @@ impl Service {
 }
 
 impl Answer for Service {
-    type Body = Outgoing;
+    type Body = Held<Outgoing>;
 
-    async fn answer(&self, request: Request<Incoming>, next: NextRequest) -> Response<Outgoing> {
+    async fn answer(&self, request: Request<Incoming>, next: NextRequest) -> Response<Self::Body> {
         let origin = request.headers().get(ORIGIN).cloned();
-        let mut response = self.dispatch(request).await;
+        let (mut response, answering) = self.dispatch(request).await;
         if response.headers().get(header::CONNECTION).is_none() {
             next.begins();
         }
         self.allow_origin(&mut response, origin);
-        response
+        response.map(|body| Held::new(body, answering))
     }
 }
 
@@ -134,6 +176,13 @@ fn locate(path: &str, query: &str) -> Option<(String, String)> {
         }
         Some((command, query))
     })
+}
+
+/// A method that is not served here.
+fn wrong_method(allowed: &'static str) -> Response<Outgoing> {
+    let mut refused = reply::plain(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed\n");
+    refused.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    refused
 }
 
 /// What a browser asks before it posts.

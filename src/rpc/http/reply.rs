@@ -181,7 +181,8 @@ fn streamed(
     response
 }
 
-fn whole(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Outgoing> {
+/// A reply that is all here.
+pub fn whole(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Outgoing> {
     let mut response = with_headers(kind, Outgoing { from: From_::Whole(Some(text)) });
     *response.status_mut() = status;
     response
