@@ -174,7 +174,7 @@ impl Command {
             Self::Pin(command) => command.run(&link().await?).await,
             Self::Repo(command) => command.run(&link().await?).await,
             Self::Stats(command) => command.run(&link().await?).await,
-            Self::Config(command) => command.run(&link().await?).await,
+            Self::Config(command) => command.run(global).await,
             Self::Cid(command) => command.run(&link::Link::pure(global)).await,
             Self::Multibase(command) => command.run(&link::Link::pure(global)).await,
             Self::Diag(command) => command.run(&link().await?).await,

@@ -2,7 +2,8 @@
 //!
 //! Owns: where the repository is, its layout version and lock (`repo`), the JSON document (`file`),
 //! which keys exist (`keys`), what a fresh document holds (`fresh`), the node's identity
-//! (`identity`), the profiles (`profile`), what the `config` command does (`command`), and what a
+//! (`identity`), the profiles (`profile`), what the `config` command does (`command`, `edit`,
+//! `expand`), and what a
 //! daemon refuses to start with (`check`).
 //!
 //! Does not own: the store below `Repo::store_dir`, the `api` and `gateway` files (the daemon
@@ -16,6 +17,8 @@
 pub mod check;
 pub mod command;
 mod disk;
+pub mod edit;
+pub mod expand;
 pub mod file;
 pub mod fresh;
 pub mod identity;

@@ -1,5 +1,9 @@
 //! `pin`: what garbage collection keeps.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
 use clap::ArgAction;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -10,8 +14,11 @@ use crate::dag::walk::WalkOptions;
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
 use crate::store::StoreError;
-use crate::store::pins::{Mode, Pin, PinState};
+use crate::store::pins::{Mode, Pin, PinState, Progress};
 use crate::task;
+
+/// Time between two reports of progress.
+const REPORT_TIME: Duration = Duration::from_millis(500);
 
 /// Options of `pin add`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
@@ -83,6 +90,20 @@ pub struct PinLsOptions {
     #[arg(long, short = 's')]
     #[serde(alias = "s")]
     pub stream: bool,
+}
+
+/// What `pin add` tells on its way, and at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinAddEvent {
+    /// So much was looked at.
+    Progress {
+        /// Blocks.
+        blocks: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// All is pinned, and on the disk.
+    Pinned(Vec<Cid>),
 }
 
 /// How a listed block is kept.
@@ -161,6 +182,48 @@ impl Node {
         paths: &[Path],
         options: &PinAddOptions,
     ) -> Result<Vec<Cid>, Error> {
+        self.pin_counted(paths, options, Arc::default()).await
+    }
+
+    /// The same, telling twice a second how far it has come. It ends when nobody listens any more,
+    /// except for what is being written.
+    pub fn pin_add_telling(
+        &self,
+        paths: Vec<Path>,
+        options: PinAddOptions,
+    ) -> Results<PinAddEvent> {
+        let (out, events) = mpsc::channel(RESULTS);
+        let node = self.clone();
+        task::detach(async move {
+            let progress = Arc::<Progress>::default();
+            let so_far = || {
+                let (blocks, bytes) = progress.so_far();
+                Ok(PinAddEvent::Progress { blocks, bytes })
+            };
+            let mut work = pin!(node.pin_counted(&paths, &options, progress.clone()));
+            let pinned = loop {
+                match tokio::time::timeout(REPORT_TIME, work.as_mut()).await {
+                    Ok(pinned) => break pinned,
+                    Err(_) if out.send(so_far()).await.is_err() => return,
+                    Err(_) => {}
+                }
+            };
+            // A reader that is gone wants neither. An error comes first where it can: it then decides
+            // the status.
+            if pinned.is_ok() {
+                let _ = out.send(so_far()).await;
+            }
+            let _ = out.send(pinned.map(PinAddEvent::Pinned)).await;
+        });
+        events
+    }
+
+    async fn pin_counted(
+        &self,
+        paths: &[Path],
+        options: &PinAddOptions,
+        progress: Arc<Progress>,
+    ) -> Result<Vec<Cid>, Error> {
         let mode = if options.recursive { Mode::Recursive } else { Mode::Direct };
         let name = options.name.as_deref().unwrap_or_default();
         let mut pins = Vec::with_capacity(paths.len());
@@ -171,7 +234,7 @@ impl Node {
         let shared = self.gate.clone().read_owned().await;
         let pin = move |core: &crate::store::Core| {
             let _shared = shared;
-            core.pin_all(&pins)
+            core.pin_telling(&pins, &progress)
         };
         self.store.run(pin).await.map_err(not_found)?;
         Ok(cids)

@@ -5,16 +5,22 @@ use serde_json::json;
 
 use super::{Args, Body, Error, Reply, Router, body};
 use crate::config::command::{self, Input};
+use crate::config::expand::expanded;
 use crate::config::profile;
 
 /// Longest configuration that is taken, in bytes.
 const CONFIG_MAX_BYTES: u64 = 4 << 20;
 
+/// Kubo's words.
+const READ_ONLY: &str =
+    "--expand-auto can only be used for reading config values, not for setting them";
+
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "kebab-case")]
 struct ConfigOptions {
     json: bool,
     bool: bool,
+    expand_auto: bool,
 }
 
 /// Reads a key, or sets it.
@@ -26,6 +32,12 @@ pub async fn config(router: &Router, args: Args) -> Result<Reply, Error> {
         [key, text] => (key, Some(text)),
         more => return Err(Error::refused(format!("expected 2 arguments, got {}", more.len()))),
     };
+    if options.expand_auto {
+        if text.is_some() {
+            return Err(Error::invalid(READ_ONLY));
+        }
+        config = expanded(&config);
+    }
     if let Some(text) = text {
         let input = match (options.json, options.bool) {
             (true, _) => Input::Json,
@@ -40,9 +52,13 @@ pub async fn config(router: &Router, args: Args) -> Result<Reply, Error> {
 }
 
 /// The whole file, without its secrets.
-pub async fn show(router: &Router) -> Result<Reply, Error> {
+pub async fn show(router: &Router, args: Args) -> Result<Reply, Error> {
+    let ConfigOptions { expand_auto, .. } = args.options()?;
     let config = router.repo.config().map_err(failed)?;
-    Ok(Reply::Value(command::show(&config)))
+    Ok(Reply::Value(match expand_auto {
+        true => command::show(&expanded(&config)),
+        false => command::show(&config),
+    }))
 }
 
 /// Puts another file in the place of the configuration; its secrets stay.

@@ -82,7 +82,7 @@ const ROUTES: &[(&str, Handler)] = &[
     ("config", |router, args, _| Box::pin(config::config(router, args))),
     ("config/profile/apply", |router, args, _| Box::pin(config::apply(router, args))),
     ("config/replace", |router, _, body| Box::pin(config::replace(router, body))),
-    ("config/show", |router, _, _| Box::pin(config::show(router))),
+    ("config/show", |router, args, _| Box::pin(config::show(router, args))),
     ("dag/export", |router, args, _| Box::pin(dag::export(router, args))),
     ("dag/get", |router, args, _| Box::pin(dag::get(router, args))),
     ("dag/import", |router, args, body| Box::pin(dag::import(router, args, body))),

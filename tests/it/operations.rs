@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Repo};
+use crate::harness::{Daemon, Repo, keystream};
 use crate::http_client::{Connection, head, post, upload};
-use crate::surface::{HELLO, json_of, lines};
+use crate::surface::{ABSENT, HELLO, json_of, lines};
 use crate::web::ask;
 
 /// A daemon over a fresh repository.
@@ -220,4 +220,70 @@ fn figures_are_told_to_prometheus() {
         connection.request("GET", "/debug/metrics/prometheus", headers).status
     };
     assert_eq!((with(&[]), with(&[("Authorization", "Bearer t")])), (403, 200));
+}
+
+#[test]
+fn pin_add_tells_its_progress_when_asked() {
+    let (repo, _daemon, api) = served();
+    let added = upload(&api, "/api/v0/add?pin=false", &keystream("pins", 4 << 20)).json();
+    let root = added["Hash"].as_str().unwrap();
+    let answer = post(&api, &format!("/api/v0/pin/add?progress=true&arg={root}"));
+    assert_eq!(answer.header("X-Chunked-Output"), Some("1"));
+    let events: Vec<Value> =
+        answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [progress @ .., last] = events.as_slice() else { panic!("no events") };
+    assert_eq!(last, &json!({ "Pins": [root] }));
+    let told = progress.last().unwrap();
+    assert_eq!(told["Progress"], 17, "the root and 16 chunks: {told}");
+    assert!(told["Bytes"].as_u64().unwrap() > 4 << 20, "{told}");
+    // Without asking it is one value.
+    let plain = post(&api, &format!("/api/v0/pin/add?arg={root}"));
+    assert_eq!((plain.header("X-Chunked-Output"), plain.json()), (None, json!({ "Pins": [root] })));
+    let said = repo.run(["pin", "add", "--progress", root]);
+    assert_eq!((said.code, said.text()), (0, format!("pinned {root} recursively")));
+    assert!(said.err.starts_with("Fetched/Processed 1 nodes ("), "{}", said.err);
+    // An error before anything was found decides the status.
+    let failed = post(&api, &format!("/api/v0/pin/add?progress=true&arg={ABSENT}"));
+    assert_eq!(failed.status, 500, "{failed:?}");
+    assert!(failed.json()["Message"].as_str().unwrap().starts_with("pin: "), "{failed:?}");
+}
+
+#[test]
+fn the_configuration_is_edited_by_the_editor_of_the_environment() {
+    let repo = Repo::new();
+    let edit = |editor: &str| {
+        crate::harness::said(
+            repo.command(["config", "edit"]).env("EDITOR", editor).output().unwrap(),
+        )
+    };
+    let config = || std::fs::read_to_string(repo.root().join("config")).unwrap();
+    let before = config();
+    let said = edit(r#"sed -i 's/"StorageMax": "[^"]*"/"StorageMax": "7GB"/'"#);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert_eq!(repo.ok(["config", "Datastore.StorageMax"]), "7GB");
+    assert_ne!(config(), before);
+    let edited = config();
+    // An editor that fails, or leaves what is no configuration, changes nothing.
+    for (editor, why) in [("false", "the editor failed"), ("echo nonsense >", "config-edit-")] {
+        let line = crate::harness::one_line(&edit(editor));
+        assert!(line.contains(why), "{editor}: {line}");
+        assert_eq!(config(), edited, "{editor}");
+    }
+    assert!(crate::harness::one_line(&edit("")).contains("$EDITOR not set"));
+    let mode = std::fs::metadata(repo.root().join("config")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
+}
+
+#[test]
+fn auto_is_expanded_where_that_is_asked_for() {
+    let repo = Repo::new();
+    let shown = |args: &[&str]| -> Value { serde_json::from_str(&repo.ok(args)).unwrap() };
+    assert_eq!(shown(&["config", "Routing.DelegatedRouters"]), json!(["auto"]));
+    assert_eq!(shown(&["config", "--expand-auto", "Routing.DelegatedRouters"]), json!([]));
+    assert_eq!(shown(&["config", "show"])["Ipns"]["DelegatedPublishers"], json!(["auto"]));
+    let expanded = shown(&["config", "show", "--expand-auto"]);
+    assert_eq!(expanded["Ipns"]["DelegatedPublishers"], json!([]));
+    assert_eq!(expanded["DNS"]["Resolvers"], json!({}));
+    let line = repo.fails(["config", "--expand-auto", "Datastore.StorageMax", "7GB"]);
+    assert!(line.contains("only be used for reading"), "{line}");
 }
