@@ -62,6 +62,15 @@ fn cpu_seconds(stat: &str) -> f64 {
     ticks as f64 / TICKS_PER_SECOND
 }
 
+/// Raises the number of descriptors that the process may have open to what it may raise it to.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is refused, the old limit stands: listeners wait when it is reached.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
 /// When the process began: when this was first asked, so it is asked first of all.
 pub fn started() -> (SystemTime, Instant) {
     static STARTED: OnceLock<(SystemTime, Instant)> = OnceLock::new();
@@ -127,6 +136,15 @@ fn v6_addresses(table: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptors_are_as_many_as_may_be() {
+        raise_open_files();
+        let limits = fs::read_to_string("/proc/self/limits").unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), words.next());
+    }
 
     #[test]
     fn a_process_has_memory_and_files() {

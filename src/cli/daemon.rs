@@ -48,6 +48,7 @@ impl Daemon {
     /// acknowledged is lost by that.
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
         line("Initializing daemon...")?;
+        crate::machine::raise_open_files();
         let root = repo::locate(global.repo_dir.as_deref());
         if self.init && !root.join("config").exists() {
             Init::with_profiles(self.init_profile).run(global)?;
@@ -57,8 +58,8 @@ impl Daemon {
             // A daemon whose terminal is gone goes on.
             let _ = line(text);
         };
-        let running =
-            daemon::Daemon::start(&root, Options::default(), &mut say).await.map_err(failed)?;
+        let options = Options { offline: global.offline, ..Options::default() };
+        let running = daemon::Daemon::start(&root, options, &mut say).await.map_err(failed)?;
         end_on_signals(running.stopping())?;
         running.run().await;
         Ok(())

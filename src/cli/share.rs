@@ -53,7 +53,7 @@ impl Share {
             return line("the running daemon serves it");
         }
         let (told, mut visits) = mpsc::channel(VISITS);
-        let options = Options { any_port: true, watch: Watch::new(told) };
+        let options = Options { any_port: true, offline: global.offline, watch: Watch::new(told) };
         let failed = |e: daemon::BootError| CliError::new(e.to_string());
         let mut say = |text: &str| tracing::debug!("{text}");
         let running = Daemon::start(&root, options, &mut say).await.map_err(failed)?;

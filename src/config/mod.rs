@@ -24,6 +24,7 @@ pub mod fresh;
 pub mod identity;
 pub mod keys;
 pub mod kind;
+pub mod network;
 pub mod profile;
 pub mod repo;
 pub mod settings;

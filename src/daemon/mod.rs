@@ -1,6 +1,7 @@
 //! Boot and stop, as two lists to read: from a repository on the disk to a node that answers, and
 //! back.
 
+mod network;
 mod settings;
 
 use std::io::ErrorKind;
@@ -16,7 +17,8 @@ use crate::gateway;
 use crate::gateway::visit::Watch;
 use crate::http::{Address, Listener};
 use crate::metrics::Metrics;
-use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
+use crate::net::{self, Net};
+use crate::node::{KUBO_LEVEL, KUBO_REPO, Network, Node};
 use crate::rpc::Router;
 use crate::rpc::http::Service;
 use crate::store::{Store, StoreError};
@@ -61,6 +63,9 @@ pub enum BootError {
     /// A listener could not be bound, or a file not be written: names it.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] net::NetError),
     /// The store.
     #[error("{path}: {source}")]
     Store {
@@ -103,6 +108,8 @@ fn bring_up(root: &Path) -> Result<(Node, Repo, Config), BootError> {
 pub struct Options {
     /// Whether a port that is taken is replaced by one that is free.
     pub any_port: bool,
+    /// Whether it stays without a network.
+    pub offline: bool,
     /// Who is told of visits to the gateway.
     pub watch: Watch,
 }
@@ -113,6 +120,7 @@ pub struct Daemon {
     router: Router,
     stop: CancellationToken,
     serving: TaskTracker,
+    net: Option<net::Stop>,
 }
 
 impl Daemon {
@@ -128,17 +136,22 @@ impl Daemon {
     ) -> Result<Self, BootError> {
         let stop = CancellationToken::new();
         say(&versions());
+        // Before all that has figures of its own to register.
+        let metrics = Metrics::new(KUBO_LEVEL);
         let place = root.to_owned();
         let (node, repo, config) = task::blocking(move || bring_up(&place)).await?;
-        let router = Router::new(node.clone(), repo, stop.clone());
         say(&format!("PeerID: {}", config.peer_id().unwrap_or_default()));
-        say("Swarm not listening, running in offline mode.");
+        let (node, net) = match options.offline {
+            true => (node, None),
+            false => go_online(node, &config, &options).await?,
+        };
+        say_swarm(&node, say);
+        let router = Router::new(node.clone(), repo, stop.clone());
         let (apis, bound) = bind("Addresses.API", &config.api_addresses(), &options).await?;
         let (gateways, open) =
             bind("Addresses.Gateway", &config.gateway_addresses(), &options).await?;
         let guard = settings::guard(&config, &bound)?;
-        let metrics = Metrics::new(KUBO_LEVEL);
-        let daemon = Self { root: root.to_owned(), router, stop, serving: TaskTracker::new() };
+        let daemon = Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), net };
         for api in apis {
             let service = Service::new(daemon.router.clone(), guard.clone(), metrics.clone());
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
@@ -182,9 +195,41 @@ impl Daemon {
         if tokio::time::timeout(DRAIN_TIME, self.serving.wait()).await.is_err() {
             tracing::warn!("requests still in progress are cut off");
         }
+        if let Some(net) = self.net {
+            net.stop().await;
+        }
         // The last handle: the store is flushed and closed.
         drop(self.router);
     }
+}
+
+/// Connects the node with the network.
+async fn go_online(
+    node: Node,
+    config: &Config,
+    options: &Options,
+) -> Result<(Node, Option<net::Stop>), BootError> {
+    let (settings, key) = (network::settings(config)?, network::key(config)?);
+    let (net, stop) = match Net::start(settings.clone(), key.clone()).await {
+        Err(net::NetError::Deaf(_)) if options.any_port => {
+            Net::start(network::on_any_port(settings), key).await
+        }
+        other => other,
+    }?;
+    Ok((node.with_network(Network { net }), Some(stop)))
+}
+
+/// Where the swarm listens, in Kubo's words: each host and port once, with what listens there.
+fn say_swarm(node: &Node, say: &mut (dyn FnMut(&str) + Send)) {
+    let Ok(listening) = node.listening() else {
+        return say("Swarm not listening, running in offline mode.");
+    };
+    let (lines, announced) = (network::spots(&listening), node.announced().unwrap_or_default());
+    if lines.is_empty() {
+        say("Swarm not listening: peers cannot connect to this node.");
+    }
+    lines.iter().for_each(|line| say(&format!("Swarm listening on {line}")));
+    announced.iter().for_each(|address| tracing::info!("announcing {address}"));
 }
 
 /// Binds the listeners of a configured list; also gives where they listen.

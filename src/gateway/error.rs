@@ -70,12 +70,15 @@ impl From<PathError> for Refusal {
     }
 }
 
-/// The status of a kind of error. Without a network, what is not here is nowhere: 404.
+/// The status of a kind of error. What is not here and nobody has is nowhere: 404.
 fn status(kind: Kind) -> StatusCode {
     match kind {
         Kind::NotFound => StatusCode::NOT_FOUND,
         Kind::Invalid => StatusCode::BAD_REQUEST,
         Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        Kind::Offline => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Unreachable => StatusCode::BAD_GATEWAY,
+        Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Kind::Conflict | Kind::Limit | Kind::Corrupt | Kind::Cancelled | Kind::Internal => {
             StatusCode::INTERNAL_SERVER_ERROR
         }

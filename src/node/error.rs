@@ -7,6 +7,7 @@ use crate::ipld::block::BlockError;
 use crate::ipld::cid::CidError;
 use crate::ipld::codec::CodecError;
 use crate::ipld::path::PathError;
+use crate::net::{DialError, OpenError};
 use crate::store::StoreError;
 use crate::store::backend::BackendError;
 use crate::unixfs::UnixfsError;
@@ -41,6 +42,18 @@ pub enum Error {
     /// Settings of an import.
     #[error(transparent)]
     Unixfs(#[from] UnixfsError),
+    /// A peer cannot be reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// A peer does not speak what is wanted.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Only a node with a network can do it.
+    #[error("this command must be run in online mode. Try running 'ipfs daemon' first")]
+    Offline,
+    /// It took too long: says what.
+    #[error("{0}")]
+    Timeout(String),
     /// An option or argument that cannot be meant.
     #[error("{0}")]
     Invalid(String),
@@ -74,6 +87,12 @@ pub enum Kind {
     Conflict,
     /// This version cannot do it.
     Unsupported,
+    /// Start the daemon.
+    Offline,
+    /// Try again later, or another peer.
+    Unreachable,
+    /// Wait longer.
+    Timeout,
     /// Make room.
     Limit,
     /// Stored bytes are damaged.
@@ -86,11 +105,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of `docs/errors.md`.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::NotFound,
         Self::Invalid,
         Self::Conflict,
         Self::Unsupported,
+        Self::Offline,
+        Self::Unreachable,
+        Self::Timeout,
         Self::Limit,
         Self::Corrupt,
         Self::Cancelled,
@@ -108,6 +130,9 @@ impl Error {
                 CodecError::Unknown(_) => Kind::Unsupported,
                 CodecError::Malformed { .. } | CodecError::Unwritable { .. } => Kind::Invalid,
             },
+            Self::Dial(_) | Self::Open(_) => Kind::Unreachable,
+            Self::Offline => Kind::Offline,
+            Self::Timeout(_) => Kind::Timeout,
             Self::Conflict(_) => Kind::Conflict,
             Self::Unsupported(_) => Kind::Unsupported,
             Self::Corrupt(_) => Kind::Corrupt,

@@ -12,10 +12,12 @@ pub mod error;
 pub mod gc;
 pub mod get;
 pub mod ls;
+pub mod network;
 pub mod pin;
 pub mod refs;
 pub mod repo;
 pub mod resolve;
+pub mod swarm;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub use crate::dag::resolve::Resolved;
 pub use crate::dag::tree::{Entries, What};
 pub use crate::dag::walk::Step;
 pub use error::{Error, Kind};
+pub use network::Network;
 pub use resolve::Place;
 
 /// The Kubo release whose RPC and command line this node answers.
@@ -68,13 +71,15 @@ pub struct Node {
     /// taken once, by the outermost method, never while it is held. The guard goes with the
     /// blocking work: that runs on when a caller that has lost interest drops the future.
     gate: Arc<RwLock<()>>,
+    /// None while the node is offline.
+    network: Option<Arc<Network>>,
 }
 
 impl Node {
-    /// A node over an open store.
+    /// A node over an open store, offline.
     pub fn new(settings: Settings, store: Store) -> Self {
         let dag = Dag::new(store.clone());
-        Self { settings: Arc::new(settings), store, dag, gate: Arc::default() }
+        Self { settings: Arc::new(settings), store, dag, gate: Arc::default(), network: None }
     }
 
     /// What it was told at its start.

@@ -42,7 +42,7 @@ pub async fn sys(router: &Router) -> Result<Reply, Error> {
         "ipfs_commit": concat!("henge-", env!("CARGO_PKG_VERSION")),
         "ipfs_version": KUBO_LEVEL,
         "memory": { "swap": usage.swap_bytes, "virt": usage.virtual_bytes },
-        "net": { "interface_addresses": addresses.collect::<Vec<_>>(), "online": false },
+        "net": { "interface_addresses": addresses.collect::<Vec<_>>(), "online": router.node.is_online() },
         "runtime": {
             "arch": super::arch(),
             "compiler": "rustc",

@@ -10,6 +10,7 @@ mod car;
 mod cids;
 mod clients;
 mod commands;
+mod connections;
 mod crash;
 mod crash_life;
 mod daemon;

@@ -20,9 +20,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("log", &["clock"]),
     ("metrics", &["machine"]),
     ("task", &[]),
+    ("exchange", &["store", "net", "ipld", "task"]),
     ("store", &["ipld", "task"]),
+    ("net", &["task"]),
     ("dag", &["store", "ipld", "unixfs", "task"]),
-    ("node", &["dag", "store", "ipld", "unixfs", "task"]),
+    ("node", &["dag", "store", "net", "ipld", "unixfs", "task"]),
     ("config", &[]),
     ("http", &["task"]),
     (
@@ -33,8 +35,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "gateway", "rpc", "node", "config", "http", "dag", "store", "ipld", "unixfs", "task",
-            "metrics",
+            "gateway", "rpc", "node", "config", "http", "dag", "net", "store", "ipld", "unixfs",
+            "task", "metrics",
         ],
     ),
     (
@@ -64,6 +66,7 @@ const STRANGERS: &[&str] = &[
     "src/dag/tree.rs",
     "src/dag/walk.rs",
     "src/config/",
+    "src/exchange/",
     "src/gateway/",
     "src/http/trailers.rs",
     "src/rpc/args.rs",

@@ -28,6 +28,8 @@ use hyper::body::Body as _;
 use hyper::header::{ALLOW, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode, header};
 
+use tokio::sync::Semaphore;
+
 use self::guard::Guard;
 use self::observe::{Answering, StoreFigures};
 use self::reply::Outgoing;
@@ -40,6 +42,8 @@ pub use hyper::body::Incoming;
 
 /// Where the commands are.
 const PREFIX: &str = "/api/v0/";
+/// Uploads at a time; more wait. Each takes a thread, and reads of the store need some, too.
+const UPLOADS_MAX: usize = 128;
 /// Where Prometheus finds the figures. Kubo's place.
 const METRICS: &str = "/debug/metrics/prometheus";
 
@@ -54,12 +58,14 @@ pub struct Service {
     guard: Arc<Guard>,
     metrics: Metrics,
     store: StoreFigures,
+    uploads: Arc<Semaphore>,
 }
 
 impl Service {
     /// A service over a router.
     pub fn new(router: Router, guard: Guard, metrics: Metrics) -> Self {
-        Self { router, guard: Arc::new(guard), metrics, store: StoreFigures::default() }
+        let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
+        Self { router, guard: Arc::new(guard), metrics, store: StoreFigures::default(), uploads }
     }
 
     /// Answers a request; what comes with the reply is to be kept until it has been sent.
@@ -79,6 +85,7 @@ impl Service {
         let end = BodyEnd::default();
         let body = match multipart::boundary(request.headers()) {
             Some(boundary) => {
+                answering.keep(Arc::clone(&self.uploads).acquire_owned().await.ok());
                 Body::Files(multipart::entries(request.into_body(), boundary, end.clone()))
             }
             None => {

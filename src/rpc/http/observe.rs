@@ -12,7 +12,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -30,13 +30,26 @@ pub struct Answering {
     since: Instant,
     metrics: Metrics,
     _running: Running,
+    _upload: Option<OwnedSemaphorePermit>,
 }
 
 impl Answering {
     /// A request has come.
     pub fn new(command: &str, metrics: Metrics, running: Running) -> Self {
         let command = command.to_owned();
-        Self { command, status: GONE, since: Instant::now(), metrics, _running: running }
+        Self {
+            command,
+            status: GONE,
+            since: Instant::now(),
+            metrics,
+            _running: running,
+            _upload: None,
+        }
+    }
+
+    /// Keeps the right to upload until the reply has ended.
+    pub fn keep(&mut self, upload: Option<OwnedSemaphorePermit>) {
+        self._upload = upload;
     }
 
     /// There is a reply of this status.

@@ -1,0 +1,186 @@
+//! Whom to ask: a session's queue meets the room its peers have.
+//!
+//! A want goes to the peer that will bring it soonest: all peers of a session work at their own
+//! speed, and one that lies or lags gets less.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::super::ledger::PeerNo;
+use super::super::session::{BROADCAST_MAX, SessionId};
+use super::super::wantlist::{Key, TOLD_MAX};
+use super::super::wire::{Kind, readable};
+use super::Engine;
+
+/// Wants of all sessions that everybody is asked for: leaves a quarter of what a peer is told for
+/// wants that are its own.
+const BROADCAST_ALL_MAX: usize = TOLD_MAX / 4 * 3;
+/// Peers asked for word of a block that the first one had not.
+const ALTERNATES_MAX: usize = 8;
+
+/// Whom to ask for a block.
+enum Choice {
+    Ask(PeerNo),
+    /// Those that may have it are busy.
+    Wait,
+    /// No peer of the session is left.
+    Nobody,
+}
+
+impl Engine {
+    /// Lets every session that waits for room have some, in turn.
+    pub(super) fn feed(&mut self, now: Instant) {
+        let ids: Vec<SessionId> = self.hungry.iter().copied().collect();
+        ids.into_iter().for_each(|id| self.feed_session(now, id));
+    }
+
+    /// Asks for what waits in a session's queue, as far as there is room.
+    pub(super) fn feed_session(&mut self, now: Instant, id: SessionId) {
+        while let Some(session) = self.sessions.get_mut(&id) {
+            let Some(key) = session.queue.pop_front() else { break };
+            let idle = self.wants.get(&key).is_some_and(|want| want.asked.is_none());
+            if !idle || !session.wants.contains(&key) {
+                continue;
+            }
+            match self.choose(&key) {
+                Choice::Ask(no) => self.ask(now, no, &key),
+                Choice::Wait => {
+                    if let Some(session) = self.sessions.get_mut(&id) {
+                        session.queue.push_front(key);
+                    }
+                    break;
+                }
+                Choice::Nobody => {
+                    if let Some(session) = self.sessions.get_mut(&id)
+                        && !self.broadcast.contains(&key)
+                    {
+                        session.stuck.push_back(key);
+                    }
+                }
+            }
+        }
+        self.feed_stuck(now, id);
+        let Some(session) = self.sessions.get(&id) else { return };
+        if !session.is_hungry() {
+            self.hungry.remove(&id);
+        }
+        if self.peers.is_empty() {
+            // Nobody can be asked: the search is all there is.
+            self.search(now, id);
+        }
+    }
+
+    /// Asks everybody for what no peer of the session has.
+    fn feed_stuck(&mut self, now: Instant, id: SessionId) {
+        while self.broadcast.len() < BROADCAST_ALL_MAX
+            && let Some(session) = self.sessions.get_mut(&id)
+            && session.broadcasts < BROADCAST_MAX
+            && let Some(key) = session.stuck.pop_front()
+        {
+            let Some(want) = self.wants.get_mut(&key) else { continue };
+            let wanted = session.wants.contains(&key) && want.asked.is_none();
+            if !wanted || !self.broadcast.insert(key.clone()) {
+                continue;
+            }
+            want.counted = Some(id);
+            session.broadcasts = session.broadcasts.saturating_add(1);
+            let peers: Vec<PeerNo> = self.peers.keys().copied().collect();
+            peers.into_iter().for_each(|no| self.tell(now, no, &key, Kind::Have));
+        }
+    }
+
+    /// The peer that will bring a block soonest.
+    fn choose(&self, key: &Key) -> Choice {
+        let Some(want) = self.wants.get(key) else { return Choice::Nobody };
+        let mut best: Option<(f64, PeerNo)> = None;
+        let mut full = false;
+        let sessions = want.sessions.iter().filter_map(|id| self.sessions.get(id));
+        let members = sessions.flat_map(|session| session.peers.iter());
+        let peers: BTreeSet<PeerNo> = members.chain(&want.haves).copied().collect();
+        for no in peers.iter().filter(|no| !want.tried.contains(*no)) {
+            let Some(peer) = self.peers.get(no) else { continue };
+            if readable(key.cid(), peer.version).is_none() {
+                continue;
+            }
+            if !peer.has_room() {
+                full = true;
+                continue;
+            }
+            let claims = want.haves.contains(no);
+            // Others claim it and this one does not.
+            let doubt = if claims || want.haves.is_empty() { 1.0 } else { 4.0 };
+            let cost = peer.expected_s(claims) * doubt;
+            if best.is_none_or(|(least, _)| cost < least) {
+                best = Some((cost, *no));
+            }
+        }
+        match best {
+            Some((_, no)) => Choice::Ask(no),
+            None if full => Choice::Wait,
+            None => Choice::Nobody,
+        }
+    }
+
+    /// Asks a peer for a block.
+    fn ask(&mut self, now: Instant, no: PeerNo, key: &Key) {
+        self.tell(now, no, key, Kind::Block);
+        let Some(want) = self.wants.get_mut(key) else { return };
+        if !want.told.contains(&no) {
+            // It is told too much already.
+            want.tried.insert(no);
+            return self.requeue(key);
+        }
+        want.asked = Some(no);
+        let slow = std::mem::take(&mut want.slow);
+        let slow: Vec<PeerNo> = slow.into_iter().filter(|slow| *slow != no).collect();
+        want.told.retain(|told| !slow.contains(told));
+        for slow in slow {
+            self.with_peer(slow, |peer| peer.told.withdraw(key));
+            self.wake(slow);
+        }
+        self.uncount(key);
+        self.ask_alternates(now, no, key);
+    }
+
+    /// After a failure, asks others of the session for word of the block, to know where to turn next.
+    fn ask_alternates(&mut self, now: Instant, no: PeerNo, key: &Key) {
+        let Some(want) = self.wants.get(key).filter(|want| !want.tried.is_empty()) else { return };
+        let sessions = want.sessions.iter().filter_map(|id| self.sessions.get(id));
+        let fresh = |other: &PeerNo| {
+            let speaks = self.peers.get(other).is_some_and(|p| p.version.has_presences());
+            *other != no && speaks && !want.tried.contains(other) && !want.told.contains(other)
+        };
+        let peers = sessions.flat_map(|session| session.peers.iter().copied()).filter(fresh);
+        let peers: Vec<PeerNo> = peers.take(ALTERNATES_MAX).collect();
+        peers.into_iter().for_each(|other| self.tell(now, other, key, Kind::Have));
+    }
+
+    /// Puts a want on what a peer is told, if it can read it.
+    pub(super) fn tell(&mut self, now: Instant, no: PeerNo, key: &Key, kind: Kind) {
+        let (Some(want), Some(peer)) = (self.wants.get_mut(key), self.peers.get_mut(&no)) else {
+            return;
+        };
+        // What it was asked for already is not asked for less.
+        let known = peer.told.wish(key).is_some_and(|wish| wish >= kind) && kind == Kind::Have;
+        if known || readable(key.cid(), peer.version).is_none() {
+            return;
+        }
+        if peer.told.open() == 0 {
+            // Its patience begins with the first want.
+            peer.pace.progress = now;
+        }
+        if peer.told.ask(now, key, kind, want.priority) {
+            want.told.insert(no);
+            self.wake(no);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A session: wants that belong together, and the peers that have answered for one of them.
+//!
+//! Who has one block of a DAG mostly has the others, so a session asks its own peers for the block
+//! itself, and everybody only while it knows nobody. Owns the queues and the pace of the search for
+//! providers; what is sent to whom is decided in `engine/feed.rs`.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use libp2p::PeerId;
+
+use super::ledger::PeerNo;
+use super::wantlist::Key;
+
+/// Peers of one session: enough to fill any line, few enough to be chosen from for every want.
+pub const PEERS_MAX: usize = 32;
+/// Providers of one session that are being dialled and remembered.
+pub const EXPECTED_MAX: usize = 64;
+/// Wants of one session that everybody is asked for at a time, as in Kubo.
+pub const BROADCAST_MAX: usize = 64;
+/// Searches for providers of one session at a time.
+pub const SEARCHES_MAX: usize = 4;
+/// How long nothing may come before providers are searched, at first and at most.
+pub const SEARCH_GAPS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A search that was not ended by then is taken for lost.
+pub const SEARCH_LOST: Duration = Duration::from_secs(120);
+
+/// A session's name. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub(super) u64);
+
+/// Wants that belong together.
+#[derive(Debug)]
+pub struct Session {
+    /// All of them.
+    pub wants: BTreeSet<Key>,
+    /// Those that wait for room with a peer; some may be asked for already or be gone.
+    pub queue: VecDeque<Key>,
+    /// Those that no peer of the session has, waiting for room to ask everybody.
+    pub stuck: VecDeque<Key>,
+    /// Those for which everybody is asked and nobody has answered.
+    pub broadcasts: usize,
+    /// Connected peers that have answered for a want.
+    pub peers: BTreeSet<PeerNo>,
+    /// Providers that are being dialled, and for what.
+    pub expected: HashMap<PeerId, Key>,
+    /// Searches under way, and since when.
+    pub searches: BTreeMap<Key, Instant>,
+    /// When the next one starts if nothing comes before.
+    pub search_at: Instant,
+    /// How long after that the one after.
+    pub gap: Duration,
+    /// What came of it so far.
+    pub tally: Tally,
+}
+
+/// What a session has tried, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Searches for providers that were started.
+    pub searches: u32,
+    /// Providers that they found.
+    pub providers: u32,
+    /// Providers that could not be dialled.
+    pub dial_failures: u32,
+    /// Answers that a block is there.
+    pub haves: u32,
+    /// Answers that it is not.
+    pub dont_haves: u32,
+    /// Blocks that came.
+    pub blocks: u64,
+}
+
+/// What a session is about, for somebody who waits for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Blocks that are wanted.
+    pub wants: usize,
+    /// Those asked of a peer.
+    pub asked: usize,
+    /// Connected peers that speak Bitswap.
+    pub connected: usize,
+    /// Those of them that answered for a want of the session.
+    pub peers: usize,
+    /// Providers that are being dialled.
+    pub dialling: usize,
+    /// What was tried.
+    pub tally: Tally,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wants, asked, connected, peers, dialling, tally } = self;
+        write!(f, "{wants} blocks wanted, {asked} of them asked of {peers} peers")?;
+        write!(f, " ({connected} connected, {} have, ", tally.haves)?;
+        write!(f, "{} do not); {} providers found ", tally.dont_haves, tally.providers)?;
+        write!(f, "in {} searches, {dialling} being dialled, ", tally.searches)?;
+        write!(f, "{} could not be", tally.dial_failures)
+    }
+}
+
+impl Session {
+    /// One without wants or peers.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            wants: BTreeSet::new(),
+            queue: VecDeque::new(),
+            stuck: VecDeque::new(),
+            broadcasts: 0,
+            peers: BTreeSet::new(),
+            expected: HashMap::new(),
+            searches: BTreeMap::new(),
+            search_at: now,
+            gap: SEARCH_GAPS.0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Whether wants wait for room.
+    pub fn is_hungry(&self) -> bool {
+        !self.queue.is_empty() || !self.stuck.is_empty()
+    }
+
+    /// A peer answered for a want; `false` when there are enough.
+    pub fn join(&mut self, peer: PeerNo) -> bool {
+        let joined = self.peers.len() < PEERS_MAX && self.peers.insert(peer);
+        if joined {
+            // What nobody had, the newcomer may have.
+            let stuck = std::mem::take(&mut self.stuck);
+            stuck.into_iter().rev().for_each(|key| self.queue.push_front(key));
+        }
+        joined
+    }
+
+    /// Ends a want.
+    pub fn drop_want(&mut self, key: &Key) {
+        self.wants.remove(key);
+        self.searches.remove(key);
+        // Keys of ended wants stay in the queues until it pays to clear them out.
+        let bound = self.wants.len().saturating_mul(2).saturating_add(64);
+        for queue in [&mut self.queue, &mut self.stuck] {
+            if queue.len() > bound {
+                queue.retain(|key| self.wants.contains(key));
+            }
+        }
+    }
+
+    /// Something came: the search for providers can wait.
+    pub fn progressed(&mut self, now: Instant) {
+        self.gap = SEARCH_GAPS.0;
+        self.search_at = later(now, self.gap);
+    }
+
+    /// A search starts.
+    pub fn searched(&mut self, now: Instant, key: Key) {
+        self.searches.insert(key, now);
+        self.tally.searches = self.tally.searches.saturating_add(1);
+        self.search_at = later(now, self.gap);
+        self.gap = self.gap.saturating_mul(2).min(SEARCH_GAPS.1);
+    }
+}
+
+/// `now` and a while; a clock at its end stands still.
+pub fn later(now: Instant, while_: Duration) -> Instant {
+    now.checked_add(while_).unwrap_or(now)
+}
