@@ -3,7 +3,9 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=proto");
-    let files = protox::compile(["proto/unixfs.proto"], ["proto"]).expect("proto files compile");
+    let files =
+        protox::compile(["proto/dht.proto", "proto/ipns.proto", "proto/unixfs.proto"], ["proto"])
+            .expect("proto files compile");
     prost_build::Config::new()
         .bytes(["."])
         .compile_fds(files)

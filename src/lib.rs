@@ -7,8 +7,8 @@
 //! |---|---|
 //! | [`ipld`], [`unixfs`], [`proto`] | vocabulary: CIDs, blocks, paths, codecs, files and folders |
 //! | [`clock`], [`machine`], [`log`], [`metrics`] | times as text; what the process takes; what it tells of itself |
-//! | [`task`], [`store`] | mechanisms: threads and tasks; blocks, pins and edges on the disk |
-//! | [`dag`] | services: resolve, read, list, walk and import DAGs |
+//! | [`task`], [`store`], [`net`] | mechanisms: tasks; blocks, pins and edges on the disk; peers |
+//! | [`exchange`], [`dag`] | services: fetch and serve blocks; read, walk and import DAGs |
 //! | [`node`] | the core: every behaviour is a method of `Node` |
 //! | [`rpc`], [`gateway`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
 
@@ -21,12 +21,14 @@ pub mod exchange;
 pub mod gateway;
 pub mod http;
 pub mod ipld;
+pub mod ipns;
 pub mod log;
 pub mod machine;
 pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod proto;
+pub mod routing;
 pub mod rpc;
 pub mod store;
 pub mod task;

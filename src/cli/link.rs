@@ -124,6 +124,12 @@ impl Link {
         if let Some(upgrade) = global.upgrade_cidv0_in_output {
             common.push(("upgrade-cidv0-in-output".to_owned(), upgrade.to_string()));
         }
+        if global.offline {
+            common.push(("offline".to_owned(), "true".to_owned()));
+        }
+        if let Some(most) = global.timeout {
+            common.push(("timeout".to_owned(), format!("{}ms", most.as_millis())));
+        }
         Self { way, common, json: global.enc == Some(Encoding::Json) }
     }
 

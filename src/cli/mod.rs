@@ -107,6 +107,9 @@ pub struct Global {
     timeout: Option<Duration>,
 }
 
+/// The node is told of the time limit, too, and knows better what it was waiting for.
+const TIMEOUT_GRACE: Duration = Duration::from_millis(300);
+
 /// Shape of what is printed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Encoding {
@@ -206,7 +209,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         let run = cli.command.run(&cli.global);
         match cli.global.timeout {
             None => run.await,
-            Some(most) => tokio::time::timeout(most, run)
+            Some(most) => tokio::time::timeout(most + TIMEOUT_GRACE, run)
                 .await
                 .unwrap_or_else(|_| Err(CliError::new("context deadline exceeded"))),
         }

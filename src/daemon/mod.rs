@@ -6,13 +6,18 @@ mod settings;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::repo::{self, Repo};
 use crate::config::{Config, FileError, IdentityError, RepoError, check};
+use crate::exchange::bitswap::{self, Bitswap, Search};
+use crate::exchange::engine;
 use crate::gateway;
 use crate::gateway::visit::Watch;
 use crate::http::{Address, Listener};
@@ -120,7 +125,13 @@ pub struct Daemon {
     router: Router,
     stop: CancellationToken,
     serving: TaskTracker,
-    net: Option<net::Stop>,
+    online: Option<Online>,
+}
+
+/// What an online daemon stops, in the order in which it started.
+struct Online {
+    net: net::Stop,
+    exchange: bitswap::Stop,
 }
 
 impl Daemon {
@@ -141,7 +152,7 @@ impl Daemon {
         let place = root.to_owned();
         let (node, repo, config) = task::blocking(move || bring_up(&place)).await?;
         say(&format!("PeerID: {}", config.peer_id().unwrap_or_default()));
-        let (node, net) = match options.offline {
+        let (node, online) = match options.offline {
             true => (node, None),
             false => go_online(node, &config, &options).await?,
         };
@@ -151,7 +162,8 @@ impl Daemon {
         let (gateways, open) =
             bind("Addresses.Gateway", &config.gateway_addresses(), &options).await?;
         let guard = settings::guard(&config, &bound)?;
-        let daemon = Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), net };
+        let daemon =
+            Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), online };
         for api in apis {
             let service = Service::new(daemon.router.clone(), guard.clone(), metrics.clone());
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
@@ -195,7 +207,8 @@ impl Daemon {
         if tokio::time::timeout(DRAIN_TIME, self.serving.wait()).await.is_err() {
             tracing::warn!("requests still in progress are cut off");
         }
-        if let Some(net) = self.net {
+        if let Some(Online { net, exchange }) = self.online {
+            exchange.stop().await;
             net.stop().await;
         }
         // The last handle: the store is flushed and closed.
@@ -208,7 +221,7 @@ async fn go_online(
     node: Node,
     config: &Config,
     options: &Options,
-) -> Result<(Node, Option<net::Stop>), BootError> {
+) -> Result<(Node, Option<Online>), BootError> {
     let (settings, key) = (network::settings(config)?, network::key(config)?);
     let (net, stop) = match Net::start(settings.clone(), key.clone()).await {
         Err(net::NetError::Deaf(_)) if options.any_port => {
@@ -216,7 +229,10 @@ async fn go_online(
         }
         other => other,
     }?;
-    Ok((node.with_network(Network { net }), Some(stop)))
+    let search: Search = Arc::new(|_| mpsc::channel(1).1);
+    let serve = engine::Settings { serve: config.flag("Bitswap.ServerEnabled") != Some(false) };
+    let (exchange, ends) = Bitswap::start(net.clone(), node.store().clone(), search, serve);
+    Ok((node.with_network(Network { net, exchange }), Some(Online { net: stop, exchange: ends })))
 }
 
 /// Where the swarm listens, in Kubo's words: each host and port once, with what listens there.

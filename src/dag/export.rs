@@ -80,10 +80,9 @@ impl Dag {
         let mut order = Order::new(root);
         while let Some(next) = order.next() {
             let at = next.cid;
-            let row = self.store.run(move |core| core.stat(&at)).await?;
-            let row = row.ok_or_else(|| DagError::NotFound(Box::new(at)))?;
+            let size = self.block_size(&at).await?;
             order.below(self.links(&at).await?.into_iter().map(|(cid, _)| cid).collect());
-            if !visit(&at, row.size.into()) {
+            if !visit(&at, size) {
                 return Ok(());
             }
         }

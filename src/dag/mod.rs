@@ -6,6 +6,7 @@
 
 pub mod car;
 pub mod export;
+pub mod fetch;
 pub mod import;
 pub mod order;
 pub mod read;
@@ -14,8 +15,12 @@ pub mod tree;
 pub mod verify;
 pub mod walk;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 
+use crate::exchange::{ExchangeError, Progress, Session};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, codec};
 use crate::ipld::codec as codecs;
@@ -33,6 +38,19 @@ pub enum DagError {
     /// The store's trouble.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Others were asked, and nobody sent it in time.
+    #[error("nobody sent block {cid} within {} s: {tried}", patience.as_secs())]
+    Unfetched {
+        /// The block.
+        cid: Box<Cid>,
+        /// How long it was waited for.
+        patience: Duration,
+        /// What was tried.
+        tried: String,
+    },
+    /// Others cannot be asked.
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
     /// A block is not what its codec or UnixFS asks for.
     #[error("block {cid}: {cause}")]
     Malformed {
@@ -64,6 +82,10 @@ pub enum DagError {
 #[derive(Clone)]
 pub struct Dag {
     store: Store,
+    /// Whom to ask for what is not in the store; `None` for nobody.
+    session: Option<Arc<dyn Session>>,
+    /// How long one block is waited for; `None` for as long as the caller waits.
+    patience: Option<Duration>,
 }
 
 /// A block read as UnixFS.
@@ -76,9 +98,20 @@ pub enum Unixfs {
 }
 
 impl Dag {
-    /// A DAG service over a store.
+    /// A DAG service over a store: what is not there is nowhere.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        Self { store, session: None, patience: None }
+    }
+
+    /// The same, asking others for what is not in the store, and waiting for each block no longer
+    /// than `patience`. One session a DAG: its blocks are likely to be with the same peers.
+    pub fn asking(&self, session: Box<dyn Session>, patience: Option<Duration>) -> Self {
+        Self { store: self.store.clone(), session: Some(session.into()), patience }
+    }
+
+    /// What is being tried, for whoever waits.
+    pub fn progress(&self) -> Option<Progress> {
+        self.session.as_ref().map(|session| session.progress())
     }
 
     /// The store below.
@@ -86,13 +119,38 @@ impl Dag {
         &self.store
     }
 
-    /// The block of a CID.
+    /// The block of a CID: from the store, else from whoever has it. Fetched ones are in the store
+    /// when this returns.
     ///
     /// # Errors
-    /// [`DagError::NotFound`], or the store's.
+    /// [`DagError::NotFound`] with nobody to ask; the store's; the exchange's.
     pub async fn block(&self, cid: &Cid) -> Result<Block, DagError> {
-        let found = self.store.get(cid).await?;
-        found.ok_or_else(|| DagError::NotFound(Box::new(*cid)))
+        match (self.store.get(cid).await?, &self.session) {
+            (Some(block), _) => Ok(block),
+            (None, Some(session)) => self.ask(&**session, *cid).await,
+            (None, None) => Err(DagError::NotFound(Box::new(*cid))),
+        }
+    }
+
+    async fn ask(&self, session: &dyn Session, cid: Cid) -> Result<Block, DagError> {
+        let fetch = session.fetch(cid);
+        let Some(patience) = self.patience else { return Ok(fetch.await?) };
+        match tokio::time::timeout(patience, fetch).await {
+            Ok(fetched) => Ok(fetched?),
+            Err(_) => {
+                let tried = session.progress().to_string();
+                Err(DagError::Unfetched { cid: Box::new(cid), patience, tried })
+            }
+        }
+    }
+
+    /// Size of a block in bytes: from the index, or with the block itself.
+    pub(crate) async fn block_size(&self, cid: &Cid) -> Result<u64, DagError> {
+        let at = *cid;
+        match self.store.run(move |core| core.stat(&at)).await? {
+            Some(row) => Ok(row.size.into()),
+            None => Ok(self.block(cid).await?.data().len() as u64),
+        }
     }
 
     /// The block of a CID, read as UnixFS.

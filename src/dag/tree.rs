@@ -110,10 +110,7 @@ impl Dag {
     /// As [`Dag::unixfs`]; what is not UnixFS is [`What::Other`], not an error.
     pub async fn what(&self, cid: &Cid) -> Result<What, DagError> {
         if cid.codec() == codec::RAW {
-            let at = *cid;
-            let row = self.store.run(move |core| core.stat(&at)).await?;
-            let row = row.ok_or_else(|| DagError::NotFound(Box::new(*cid)))?;
-            return Ok(What::File(row.size.into()));
+            return Ok(What::File(self.block_size(cid).await?));
         }
         match self.unixfs(cid).await {
             Ok(Unixfs::Raw(data)) => Ok(What::File(data.len() as u64)),

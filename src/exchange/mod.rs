@@ -24,10 +24,13 @@
 //!
 //! Source: ipfs/specs bitswap-protocol.md; the limits are those of boxo.
 
+pub mod bitswap;
 pub mod engine;
 mod ledger;
 pub mod offline;
 mod session;
+#[cfg(test)]
+mod sim;
 mod wantlist;
 pub mod wire;
 
@@ -59,7 +62,26 @@ pub trait Session: Send + Sync {
     fn fetch(&self, cid: Cid) -> BoxFuture<'_, Result<Block, ExchangeError>>;
 
     /// What is being tried, for whoever waits.
-    fn progress(&self) -> Status;
+    fn progress(&self) -> Progress;
+}
+
+/// What is being tried, and what went wrong last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// In numbers.
+    pub status: Status,
+    /// Why the last provider could not be dialled.
+    pub failure: Option<String>,
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.status)?;
+        match &self.failure {
+            Some(failure) => write!(f, "; the last: {failure}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Why a block cannot be had.
@@ -71,6 +93,9 @@ pub enum ExchangeError {
     /// No peer can be asked for it: its hash function is not allowed.
     #[error("block {0} cannot be fetched: its hash function is not allowed")]
     Refused(Box<Cid>),
+    /// It came, and could not be put into the store.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     /// The exchange is closing down.
     #[error("the exchange is closed")]
     Closed,

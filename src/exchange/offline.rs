@@ -11,7 +11,7 @@
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 
-use super::{Exchange, ExchangeError, Session, Status};
+use super::{Exchange, ExchangeError, Progress, Session};
 use crate::ipld::block::Block;
 use crate::ipld::cid::Cid;
 
@@ -32,8 +32,8 @@ impl Session for Offline {
         ready(Err(ExchangeError::NotFound(Box::new(cid)))).boxed()
     }
 
-    fn progress(&self) -> Status {
-        Status::default()
+    fn progress(&self) -> Progress {
+        Progress::default()
     }
 }
 

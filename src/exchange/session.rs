@@ -58,8 +58,6 @@ pub struct Session {
     pub searches: BTreeMap<Key, Instant>,
     /// When the next one starts if nothing comes before.
     pub search_at: Instant,
-    /// How long after that the one after.
-    pub gap: Duration,
     /// What came of it so far.
     pub tally: Tally,
 }
@@ -121,7 +119,6 @@ impl Session {
             expected: HashMap::new(),
             searches: BTreeMap::new(),
             search_at: now,
-            gap: SEARCH_GAPS.0,
             tally: Tally::default(),
         }
     }
@@ -157,16 +154,16 @@ impl Session {
 
     /// Something came: the search for providers can wait.
     pub fn progressed(&mut self, now: Instant) {
-        self.gap = SEARCH_GAPS.0;
-        self.search_at = later(now, self.gap);
+        self.search_at = later(now, SEARCH_GAPS.0);
     }
 
-    /// A search starts.
-    pub fn searched(&mut self, now: Instant, key: Key) {
+    /// A search starts for a want that was searched for `before` times. Every want has its first
+    /// search before any has its second, and then ever more time passes.
+    pub fn searched(&mut self, now: Instant, key: Key, before: u32) {
         self.searches.insert(key, now);
         self.tally.searches = self.tally.searches.saturating_add(1);
-        self.search_at = later(now, self.gap);
-        self.gap = self.gap.saturating_mul(2).min(SEARCH_GAPS.1);
+        let gap = SEARCH_GAPS.0.saturating_mul(1 << before.min(6));
+        self.search_at = later(now, gap.min(SEARCH_GAPS.1));
     }
 }
 

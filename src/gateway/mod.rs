@@ -28,6 +28,8 @@ mod request;
 mod respond;
 pub mod visit;
 
+use std::time::Duration;
+
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderMap, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
@@ -46,6 +48,9 @@ use crate::ipld::cid;
 use crate::ipld::path::{Path, Root};
 use crate::metrics::Metrics;
 use crate::node::{Kind, Node};
+
+/// How long one block is waited for (`Gateway.RetrievalTimeout`).
+const RETRIEVAL_TIME: Duration = Duration::from_secs(30);
 
 /// Answers requests of one listener.
 #[derive(Clone)]
@@ -79,12 +84,13 @@ impl Service {
             let text = format!("{path} is not here");
             return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, text));
         }
-        let place = self.node.place(&path).await?;
+        let node = self.node.session(Some(RETRIEVAL_TIME));
+        let place = node.place(&path).await?;
         let above = match &site {
             Site::Own { parent, .. } => format!("//{parent}"),
             Site::Shared | Site::Parent => String::new(),
         };
-        let (node, request) = (&self.node, &request);
+        let (node, request) = (&node, &request);
         let found = Found { node, request, path, shown: text, base, above, place };
         if let Some(target) = found.folder_address() {
             return Ok(moved(&target));

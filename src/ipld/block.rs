@@ -109,6 +109,11 @@ impl Block {
         Self { cid, data }
     }
 
+    /// The same bytes under another name of theirs; `None` when the name is of other bytes.
+    pub fn named(self, cid: Cid) -> Option<Self> {
+        (cid.hash() == self.cid.hash()).then_some(Self { cid, data: self.data })
+    }
+
     /// The block that an identity CID carries in itself, if it is one.
     pub fn inline(cid: &Cid) -> Option<Self> {
         let inline = cid.hash().code() == hash::IDENTITY;

@@ -3,6 +3,7 @@
 use crate::dag::DagError;
 use crate::dag::car::CarImportError;
 use crate::dag::import::ImportError;
+use crate::exchange::ExchangeError;
 use crate::ipld::block::BlockError;
 use crate::ipld::cid::CidError;
 use crate::ipld::codec::CodecError;
@@ -162,6 +163,11 @@ fn dag_kind(error: &DagError) -> Kind {
     match error {
         DagError::NotFound(_) | DagError::NoLink { .. } => Kind::NotFound,
         DagError::Store(error) => store_kind(error),
+        DagError::Unfetched { .. } => Kind::Timeout,
+        DagError::Exchange(ExchangeError::NotFound(_)) => Kind::NotFound,
+        DagError::Exchange(ExchangeError::Refused(_)) => Kind::Invalid,
+        DagError::Exchange(ExchangeError::Store(error)) => store_kind(error),
+        DagError::Exchange(ExchangeError::Closed) => Kind::Cancelled,
         DagError::Malformed { .. } | DagError::IsDirectory | DagError::NotUnixfs(_) => {
             Kind::Invalid
         }

@@ -66,6 +66,7 @@ pub struct Settings {
 pub struct Node {
     settings: Arc<Settings>,
     store: Store,
+    /// What a request reads through; [`Self::local`] never asks others.
     dag: Dag,
     /// Shared by whoever adds blocks that are not pinned yet, exclusive for whoever deletes:
     /// taken once, by the outermost method, never while it is held. The guard goes with the
@@ -80,6 +81,16 @@ impl Node {
     pub fn new(settings: Settings, store: Store) -> Self {
         let dag = Dag::new(store.clone());
         Self { settings: Arc::new(settings), store, dag, gate: Arc::default(), network: None }
+    }
+
+    /// The store, for those who serve blocks out of it.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// DAGs as they are here.
+    fn local(&self) -> Dag {
+        Dag::new(self.store.clone())
     }
 
     /// What it was told at its start.

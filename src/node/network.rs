@@ -1,14 +1,20 @@
-//! What makes a node one of many: connections, and in time the exchange and the routing over them.
+//! What makes a node one of many: connections, the exchange of blocks over them, and whom to ask
+//! for providers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Error, Node};
+use crate::exchange::Exchange as _;
+use crate::exchange::bitswap::Bitswap;
 use crate::net::Net;
 
 /// Everything an online node has beside its store.
 pub struct Network {
     /// Connections and streams.
     pub net: Net,
+    /// Blocks from others, and to them.
+    pub exchange: Bitswap,
 }
 
 impl Node {
@@ -16,6 +22,20 @@ impl Node {
     pub fn with_network(mut self, network: Network) -> Self {
         self.network = Some(Arc::new(network));
         self
+    }
+
+    /// The same node for one request: what is not in its store is asked of others, in a session of
+    /// its own that ends with the request. A block that nobody sends within `patience` is an
+    /// error. Offline, what is not in the store is nowhere.
+    pub fn session(&self, patience: Option<Duration>) -> Self {
+        let Some(network) = &self.network else { return self.clone() };
+        let dag = self.local().asking(network.exchange.session(), patience);
+        Self { dag, ..self.clone() }
+    }
+
+    /// The same node for a request that must not go to the network.
+    pub fn offline(&self) -> Self {
+        Self { dag: self.local(), network: None, ..self.clone() }
     }
 
     /// Whether there is a network.

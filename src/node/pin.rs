@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{Error, Node, RESULTS, Results};
+use crate::dag::fetch::Fetched;
 use crate::dag::verify::{BadBlock, Sound};
 use crate::dag::walk::WalkOptions;
 use crate::ipld::cid::Cid;
@@ -230,14 +231,34 @@ impl Node {
         for path in paths {
             pins.push(Pin::new(self.dag.resolve_block(path).await?, mode, name)?);
         }
-        let cids = pins.iter().map(|pin| pin.cid).collect();
+        let cids: Vec<Cid> = pins.iter().map(|pin| pin.cid).collect();
+        for last in [false, false, true] {
+            // The gate is held while pinning, not while fetching: that may take hours. What is
+            // collected in between is fetched again.
+            match self.pin_here(pins.clone(), progress.clone()).await {
+                Err(StoreError::Missing(_)) if self.is_online() && !last => {}
+                pinned => {
+                    pinned.map_err(not_found)?;
+                    break;
+                }
+            }
+            for cid in &cids {
+                let tell = &mut |so_far: Fetched| progress.fetched(so_far.fetched, so_far.bytes);
+                self.dag.fetch(*cid, options.recursive, tell).await?;
+            }
+        }
+        Ok(cids)
+    }
+
+    /// Pins what is here, all of it.
+    async fn pin_here(&self, pins: Vec<Pin>, progress: Arc<Progress>) -> Result<(), StoreError> {
+        progress.again();
         let shared = self.gate.clone().read_owned().await;
         let pin = move |core: &crate::store::Core| {
             let _shared = shared;
             core.pin_telling(&pins, &progress)
         };
-        self.store.run(pin).await.map_err(not_found)?;
-        Ok(cids)
+        self.store.run(pin).await
     }
 
     /// Removes pins.
@@ -368,7 +389,7 @@ impl Node {
         };
         let mut sound = Sound::default();
         for cid in self.store.run(listing).await? {
-            let bad = self.dag.verify(cid, &mut sound).await?;
+            let bad = self.local().verify(cid, &mut sound).await?;
             if out.send(Ok(PinVerified { cid, bad })).await.is_err() {
                 break; // The reader is gone.
             }
@@ -385,7 +406,7 @@ impl Node {
         let mut seen: std::collections::HashSet<Cid> = own.iter().map(|pin| pin.cid).collect();
         let roots = own.iter().filter(|pin| pin.mode == Mode::Recursive);
         for root in roots {
-            let mut steps = self.dag.walk(root.cid, WalkOptions { depth: None, unique: true });
+            let mut steps = self.local().walk(root.cid, WalkOptions { depth: None, unique: true });
             while let Some(step) = steps.recv().await {
                 let cid = step?.to;
                 let row = PinRow { cid, kept: Kept::Indirect(None), name: String::new() };

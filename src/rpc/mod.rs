@@ -30,10 +30,12 @@ mod resolve;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::config::repo::Repo;
+use crate::config::units::parse_duration;
 use crate::node::{Node, Source};
 use args::Args;
 pub use error::Error;
@@ -57,6 +59,23 @@ pub enum Body {
     None,
     /// Files, in the order of the walk.
     Files(Source),
+}
+
+/// Options that every command takes.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Common {
+    /// Not to go to the network.
+    offline: bool,
+    /// How long a block is waited for: `30s`.
+    timeout: Option<String>,
+}
+
+impl Common {
+    fn patience(&self) -> Result<Option<Duration>, Error> {
+        let parse = |text: &String| parse_duration(text).map_err(|e| Error::invalid(e.to_string()));
+        self.timeout.as_ref().filter(|text| !text.is_empty()).map(parse).transpose()
+    }
 }
 
 type Future_<'a> = Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send + 'a>>;
@@ -170,10 +189,20 @@ impl Router {
     /// # Errors
     /// What is known before the reply begins; later errors are the last item of its stream.
     pub async fn call(&self, request: Request) -> Result<Reply, Error> {
-        match find(ROUTES, &request.command) {
-            Some(handler) => handler(self, Args::parse(&request.query)?, request.body).await,
-            None => pure(request).await,
-        }
+        let Some(handler) = find(ROUTES, &request.command) else { return pure(request).await };
+        let args = Args::parse(&request.query)?;
+        let common: Common = args.options()?;
+        let router = self.for_request(&common)?;
+        handler(&router, args, request.body).await
+    }
+
+    /// The router with a node for one request: what it reads, it reads in one session.
+    fn for_request(&self, common: &Common) -> Result<Self, Error> {
+        let node = match common.offline {
+            true => self.node.offline(),
+            false => self.node.session(common.patience()?),
+        };
+        Ok(Self { node, ..self.clone() })
     }
 }
 

@@ -16,13 +16,16 @@ pub enum Family {
     Edges,
     /// Pins by CID and by name.
     Pins,
+    /// What the network told and what it was told: provider records, values, peers, announcements.
+    Records,
     /// The layout's number, and whatever else is said once.
     Meta,
 }
 
 impl Family {
     /// Every family, in the order in which they are opened.
-    pub const ALL: [Self; 5] = [Self::Payload, Self::Index, Self::Edges, Self::Pins, Self::Meta];
+    pub const ALL: [Self; 6] =
+        [Self::Payload, Self::Index, Self::Edges, Self::Pins, Self::Records, Self::Meta];
 
     /// The family's name on disk.
     pub fn name(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Family {
             Self::Index => "index",
             Self::Edges => "edges",
             Self::Pins => "pins",
+            Self::Records => "records",
             Self::Meta => "meta",
         }
     }

@@ -70,6 +70,8 @@ pub(super) struct Completing<'a> {
 pub struct Progress {
     blocks: AtomicU64,
     bytes: AtomicU64,
+    fetched_blocks: AtomicU64,
+    fetched_bytes: AtomicU64,
 }
 
 impl Progress {
@@ -78,9 +80,23 @@ impl Progress {
         self.bytes.fetch_add(row.size.into(), Ordering::Relaxed);
     }
 
-    /// Blocks that were looked at, and their bytes.
+    /// The walk begins again.
+    pub fn again(&self) {
+        self.blocks.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// So much was fetched before the walk.
+    pub fn fetched(&self, blocks: u64, bytes: u64) {
+        self.fetched_blocks.fetch_max(blocks, Ordering::Relaxed);
+        self.fetched_bytes.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Blocks that were looked at, and their bytes: what was fetched is looked at, too.
     pub fn so_far(&self) -> (u64, u64) {
-        (self.blocks.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+        let most =
+            |a: &AtomicU64, b: &AtomicU64| a.load(Ordering::Relaxed).max(b.load(Ordering::Relaxed));
+        (most(&self.blocks, &self.fetched_blocks), most(&self.bytes, &self.fetched_bytes))
     }
 }
 
@@ -194,6 +210,14 @@ impl Core {
             self.backend.write(batch, Durability::Logged)?;
         }
         Ok(())
+    }
+
+    /// Whether everything below a block is known to be here, without looking.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn is_complete(&self, cid: &Cid) -> Result<bool, StoreError> {
+        Ok(self.walked_as(cid.hash())?.contains(&cid.codec()))
     }
 
     /// The codecs under which the block is complete; none without a marker. One multihash may be

@@ -10,6 +10,8 @@
     )
 )]
 
+pub mod record;
+
 use bytes::Bytes;
 
 use crate::ipld::cid::{Cid, Multihash, Version};

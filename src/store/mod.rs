@@ -10,6 +10,7 @@ mod garbage;
 pub mod keys;
 pub mod memory;
 pub mod pins;
+pub mod records;
 pub mod rocks;
 #[cfg(test)]
 mod testsuite;

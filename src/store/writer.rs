@@ -50,6 +50,29 @@ struct Held {
 }
 
 impl Core {
+    /// Puts blocks that nothing holds yet: fetched ones. They are here when this returns, and
+    /// survive the death of the process; a pin's own batch makes them survive a power loss, as
+    /// the log keeps its order. Gives those that were new.
+    ///
+    /// # Errors
+    /// The database's; none of the blocks is then here.
+    pub fn put_unpinned(&self, blocks: &[Block]) -> Result<Vec<Cid>, StoreError> {
+        let (mut batch, mut new) = (Batch::default(), Vec::new());
+        for block in blocks {
+            let key = keys::block(block.cid().hash());
+            if block.cid().hash().code() == hash::IDENTITY || self.index_row(&key)?.is_some() {
+                continue;
+            }
+            batch.put(Family::Payload, key.clone(), block.data().clone());
+            batch.put(Family::Index, key, row_of(block).encode());
+            new.push(*block.cid());
+        }
+        if !batch.is_empty() {
+            self.backend.write(batch, Durability::Logged)?;
+        }
+        Ok(new)
+    }
+
     /// Begins an operation.
     pub fn writer(&self) -> Writer<'_> {
         Writer { core: self, payload: Batch::default(), held: HashMap::new(), spilled: false }
@@ -70,11 +93,7 @@ impl Writer<'_> {
         if self.core.index_row(&key)?.is_some() {
             return Ok(Put::Known);
         }
-        let row = IndexRow {
-            size: u32::try_from(block.data().len()).unwrap_or(u32::MAX),
-            flags: flags_of(block),
-            hour: this_hour(),
-        };
+        let row = row_of(block);
         self.payload.put(Family::Payload, key, block.data().clone());
         self.held.insert(*hash, Held { row, data: Some(block.data().clone()) });
         if self.payload.bytes() >= SMALL_BYTES {
@@ -151,6 +170,11 @@ impl Blocks for Writer<'_> {
             None => self.core.stat(cid),
         }
     }
+}
+
+fn row_of(block: &Block) -> IndexRow {
+    let size = u32::try_from(block.data().len()).unwrap_or(u32::MAX);
+    IndexRow { size, flags: flags_of(block), hour: this_hour() }
 }
 
 fn flags_of(block: &Block) -> u8 {

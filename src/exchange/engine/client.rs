@@ -27,6 +27,12 @@ use crate::ipld::cid::{self, Cid, hash};
 const HAVES_MAX: usize = 32;
 
 impl Engine {
+    /// The key of a CID, spelled as it was wanted: peers know the want by that.
+    pub(super) fn key(&self, cid: &Cid) -> Key {
+        let key = Key::of(cid);
+        self.wants.get_key_value(&key).map(|(known, _)| known.clone()).unwrap_or(key)
+    }
+
     /// Begins a session.
     pub fn open_session(&mut self, now: Instant) -> SessionId {
         let id = SessionId(self.next_no);
@@ -52,10 +58,7 @@ impl Engine {
         if cid::check(cid).is_err() || cid.hash().code() == hash::IDENTITY {
             return false;
         }
-        let mut key = Key::of(cid);
-        if let Some((known, _)) = self.wants.get_key_value(&key) {
-            key = known.clone();
-        }
+        let key = self.key(cid);
         let Some(session) = self.sessions.get_mut(&id) else { return false };
         if session.wants.is_empty() {
             session.progressed(now);
@@ -78,7 +81,7 @@ impl Engine {
 
     /// Takes a want back. Peers are told when no other session has it.
     pub fn cancel(&mut self, now: Instant, id: SessionId, cid: &Cid) {
-        self.leave(id, &Key::of(cid));
+        self.leave(id, &self.key(cid));
         self.feed(now);
     }
 
@@ -91,7 +94,7 @@ impl Engine {
         peers: &[PeerId],
         done: bool,
     ) {
-        let key = Key::of(cid);
+        let key = self.key(cid);
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let found = u32::try_from(peers.len()).unwrap_or(u32::MAX);
         session.tally.providers = session.tally.providers.saturating_add(found);
@@ -166,7 +169,7 @@ impl Engine {
 
     /// A block came.
     pub(super) fn block(&mut self, now: Instant, no: PeerNo, block: Block) {
-        let key = Key::of(block.cid());
+        let key = self.key(block.cid());
         let bytes = block.data().len() as u64;
         self.stat.blocks_received = self.stat.blocks_received.saturating_add(1);
         self.stat.data_received = self.stat.data_received.saturating_add(bytes);
@@ -177,7 +180,7 @@ impl Engine {
         let (asked_at, open, from) = (peer.told.asked_at(&key), peer.told.open(), peer.id);
         peer.told.forget(&key);
         if let Some(asked_at) = asked_at {
-            peer.pace.hit(now, asked_at, open);
+            peer.pace.hit(now, asked_at, open, bytes);
             self.believe(no);
         }
         let Some(sessions) = self.end(&key, Some(no)) else {
@@ -238,7 +241,7 @@ impl Engine {
     /// HAVEs and DONT_HAVEs came.
     pub(super) fn presences(&mut self, now: Instant, no: PeerNo, answers: &[(Cid, Presence)]) {
         for (cid, presence) in answers {
-            let key = Key::of(cid);
+            let key = self.key(cid);
             let Some(peer) = self.peers.get_mut(&no) else { return };
             // Only an answer counts, so that nobody joins a session uninvited.
             let wish = peer.told.wish(&key);

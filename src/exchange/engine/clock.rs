@@ -130,10 +130,9 @@ impl Engine {
             (want.searches, want.asked.is_some(), std::cmp::Reverse(want.priority))
         });
         let Some(key) = next.map(|(key, _)| key.clone()) else { return };
-        session.searched(now, key.clone());
-        if let Some(want) = self.wants.get_mut(&key) {
-            want.searches = want.searches.saturating_add(1);
-        }
+        let Some(want) = self.wants.get_mut(&key) else { return };
+        session.searched(now, key.clone(), want.searches);
+        want.searches = want.searches.saturating_add(1);
         self.actions.push_back(Action::FindProviders { session: id, cid: *key.cid() });
     }
 

@@ -24,6 +24,11 @@ use super::Engine;
 /// Wants of all sessions that everybody is asked for: leaves a quarter of what a peer is told for
 /// wants that are its own.
 const BROADCAST_ALL_MAX: usize = TOLD_MAX / 4 * 3;
+/// Wants that a peer takes over at a time, and how much later than by it they would come: so many
+/// times as late, and so many seconds more.
+const RELIEF_MAX: usize = 4;
+const RELIEF_FACTOR: f64 = 1.5;
+const RELIEF_MIN_S: f64 = 0.5;
 /// Peers asked for word of a block that the first one had not.
 const ALTERNATES_MAX: usize = 8;
 
@@ -96,6 +101,41 @@ impl Engine {
             let peers: Vec<PeerNo> = self.peers.keys().copied().collect();
             peers.into_iter().for_each(|no| self.tell(now, no, &key, Kind::Have));
         }
+    }
+
+    /// Gives a peer that will be idle soon a part of what a slower one is still to bring. The slower
+    /// one is told, mostly before it sends: it sends in the order in which it was asked.
+    pub(super) fn relieve(&mut self, now: Instant, no: PeerNo) {
+        for _ in 0..RELIEF_MAX {
+            let Some(peer) = self.peers.get(&no).filter(|peer| peer.has_room()) else { return };
+            let soon = peer.queue_s().mul_add(RELIEF_FACTOR, RELIEF_MIN_S);
+            let late = |other: &&PeerNo| {
+                self.peers.get(other).is_some_and(|p| p.has_backlog() && p.queue_s() > soon)
+            };
+            let mates = self.sessions.values().filter(|session| session.peers.contains(&no));
+            let mut slow = mates.flat_map(|session| session.peers.iter()).filter(late);
+            let Some(slow) = slow.next().copied() else { return };
+            let Some(key) = self.last_of(slow, no) else { return };
+            if let Some(want) = self.wants.get_mut(&key) {
+                want.slow.insert(slow);
+            }
+            self.ask(now, no, &key);
+        }
+    }
+
+    /// The want that `slow` will answer last, if `other` may be asked for it.
+    fn last_of(&self, slow: PeerNo, other: PeerNo) -> Option<Key> {
+        let open = self.peers.get(&slow)?.told.open_wants();
+        let version = self.peers.get(&other)?.version;
+        let may = |key: &Key| {
+            let want = self.wants.get(key).filter(|want| want.asked == Some(slow))?;
+            let sessions = want.sessions.iter().filter_map(|id| self.sessions.get(id));
+            let member = sessions.map(|session| &session.peers).any(|p| p.contains(&other));
+            let can = member && !want.tried.contains(&other);
+            (can && readable(key.cid(), version).is_some()).then_some(want.priority)
+        };
+        let open = open.filter_map(|(key, _)| Some((may(key)?, key)));
+        open.min_by_key(|(priority, _)| *priority).map(|(_, key)| key.clone())
     }
 
     /// The peer that will bring a block soonest.

@@ -211,6 +211,7 @@ impl Engine {
         let Some(no) = self.numbers.get(&id).copied() else { return };
         self.stat.messages_received = self.stat.messages_received.saturating_add(1);
         self.with_peer(no, |peer| peer.pace.progress = now);
+        let brought = !message.blocks.is_empty();
         for block in message.blocks {
             self.block(now, no, block);
         }
@@ -218,6 +219,9 @@ impl Engine {
         self.serve(no, &message.wantlist, message.full);
         self.wake(no);
         self.feed(now);
+        if brought {
+            self.relieve(now, no);
+        }
     }
 
     /// Part of a message came: the peer is slow, not silent.

@@ -15,7 +15,7 @@ use libp2p::PeerId;
 
 use super::super::ledger::{Ledger, PeerNo};
 use super::super::wantlist::Told;
-use super::super::wire::Version;
+use super::super::wire::{TARGET_BYTES, Version};
 
 /// Blocks that may be expected from a peer that has sent none yet. At a quarter mebibyte a block,
 /// a line of 1 Gbit/s and 100 ms is full.
@@ -59,6 +59,8 @@ pub struct Pace {
     delay: Option<Duration>,
     /// Between blocks while some are expected, smoothed, in seconds.
     gap: f64,
+    /// Bytes of a block, smoothed.
+    size: f64,
     /// Blocks that may be expected at a time.
     window: usize,
     narrowed_at: Option<Instant>,
@@ -90,6 +92,16 @@ impl Peer {
         self.told.open() < self.pace.window
     }
 
+    /// Seconds until everything that it was asked for is here.
+    pub fn queue_s(&self) -> f64 {
+        self.pace.gap * self.told.open() as f64
+    }
+
+    /// Whether it has more to bring than can be on its way: that much can still be asked of others.
+    pub fn has_backlog(&self) -> bool {
+        self.told.open() as f64 * self.pace.size > 2.0 * TARGET_BYTES as f64
+    }
+
     /// Seconds until a block that is asked for now comes; more where it is not believed.
     pub fn expected_s(&self, claims: bool) -> f64 {
         let queue = self.pace.gap * (self.told.open() as f64 + 1.0);
@@ -104,6 +116,7 @@ impl Pace {
         Self {
             delay: None,
             gap: 0.005,
+            size: 0.0,
             window: WINDOW_START,
             narrowed_at: None,
             misses: 0.0,
@@ -122,7 +135,8 @@ impl Pace {
     }
 
     /// A block came for a want of `asked_at`; `open` are those expected with it.
-    pub fn hit(&mut self, now: Instant, asked_at: Instant, open: usize) {
+    pub fn hit(&mut self, now: Instant, asked_at: Instant, open: usize, bytes: u64) {
+        self.size = self.size * 0.9 + bytes as f64 * 0.1;
         let delay = now.saturating_duration_since(asked_at);
         let mean = |old: Duration| old.mul_f64(0.875).saturating_add(delay.mul_f64(0.125));
         self.delay = Some(self.delay.map_or(delay, mean));

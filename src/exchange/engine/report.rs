@@ -60,6 +60,11 @@ impl Engine {
         self.peers.values().map(|peer| peer.id)
     }
 
+    /// Whether nothing is wanted, by nobody: no memory is held but for peers and sessions.
+    pub fn is_idle(&self) -> bool {
+        self.wants.is_empty() && self.waiting.is_empty() && self.broadcast.is_empty()
+    }
+
     /// What a session has tried; `None` when it is over.
     pub fn status(&self, id: SessionId) -> Option<Status> {
         let session = self.sessions.get(&id)?;

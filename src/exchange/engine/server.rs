@@ -14,7 +14,6 @@ use std::time::Instant;
 use libp2p::PeerId;
 
 use super::super::ledger::PeerNo;
-use super::super::wantlist::Key;
 use super::super::wire::Entry;
 use super::{Action, Engine};
 use crate::ipld::cid::Cid;
@@ -33,7 +32,7 @@ impl Engine {
     /// one is answered, our own sessions too.
     pub fn on_local_blocks(&mut self, now: Instant, blocks: &[(Cid, u32)]) {
         for (cid, size) in blocks {
-            let key = Key::of(cid);
+            let key = self.key(cid);
             if let Some(sessions) = self.end(&key, None) {
                 self.actions.push_back(Action::Found { cid: *key.cid(), sessions });
             }
