@@ -6,12 +6,14 @@
 //! | room | what it is |
 //! |---|---|
 //! | [`ipld`], [`unixfs`], [`proto`] | vocabulary: CIDs, blocks, paths, codecs, files and folders |
+//! | [`clock`], [`machine`], [`log`], [`metrics`] | times as text; what the process takes; what it tells of itself |
 //! | [`task`], [`store`], [`net`] | mechanisms: tasks; blocks, pins and edges on the disk; peers |
 //! | [`exchange`], [`routing`], [`dag`] | services: blocks from others; the DHTs; DAGs |
 //! | [`node`] | the core: every behaviour is a method of `Node` |
 //! | [`rpc`], [`gateway`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod dag;
@@ -20,6 +22,9 @@ pub mod gateway;
 pub mod http;
 pub mod ipld;
 pub mod ipns;
+pub mod log;
+pub mod machine;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod proto;

@@ -1,14 +1,19 @@
 //! `henge config`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 
+use super::Global;
 use super::link::{Ask, Link};
 use super::output::{self, CliError, line};
 use super::walk::{self, WalkRules};
 use crate::config::command::render;
+use crate::config::edit::Editing;
+use crate::config::repo;
 use crate::rpc::Body;
+use crate::task;
 
 /// Read or change the configuration.
 #[derive(clap::Args)]
@@ -30,8 +35,8 @@ pub struct Config {
     /// The value is true or false.
     #[arg(long)]
     bool: bool,
-    /// Print what `auto` stands for in its place (Bootstrap).
-    #[arg(long, global = true)]
+    /// Show what stands for the word `auto`.
+    #[arg(long)]
     expand_auto: bool,
     #[command(subcommand)]
     whole: Option<Whole>,
@@ -41,13 +46,34 @@ pub struct Config {
 #[derive(clap::Subcommand)]
 enum Whole {
     /// Print everything but the secrets.
-    Show,
+    Show(Show),
+    /// Open the file in the editor that $EDITOR names.
+    #[command(after_help = EDIT_EXAMPLES)]
+    Edit,
     /// Put another file in its place; identity and secrets stay.
     Replace(Replace),
     /// Change many settings at once.
     #[command(subcommand)]
     Profile(Profile),
 }
+
+/// Arguments of `config show`.
+#[derive(clap::Args)]
+#[command(after_help = SHOW_EXAMPLES)]
+struct Show {
+    /// Show what stands for the word `auto`.
+    #[arg(long)]
+    expand_auto: bool,
+}
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  henge config show                    everything but the secrets
+  henge config show --expand-auto      with defaults in place of `auto`";
+
+const EDIT_EXAMPLES: &str = "\
+Examples:
+  EDITOR=nano henge config edit      what is no configuration is not taken";
 
 /// Arguments of `config replace`.
 #[derive(clap::Args)]
@@ -96,9 +122,14 @@ Examples:
 
 impl Config {
     /// Prints a value; says nothing when one was set.
-    pub async fn run(self, link: &Link) -> Result<(), CliError> {
+    pub async fn run(self, global: &Global) -> Result<(), CliError> {
+        if let Some(Whole::Edit) = self.whole {
+            let root = repo::locate(global.repo_dir.as_deref());
+            return task::blocking(move || edit(&root)).await;
+        }
+        let link = &Link::open(global).await?;
         if let Some(whole) = self.whole {
-            return whole.run(link, self.expand_auto).await;
+            return whole.run(link).await;
         }
         let set = self.value.is_some();
         let ask = self.key.into_iter().fold(Ask::new("config"), Ask::arg);
@@ -115,10 +146,12 @@ impl Config {
 }
 
 impl Whole {
-    async fn run(self, link: &Link, expand_auto: bool) -> Result<(), CliError> {
+    async fn run(self, link: &Link) -> Result<(), CliError> {
         let ask = match self {
-            Self::Show => {
-                let ask = Ask::new("config/show").option("expand-auto", expand_auto);
+            // It needs no node, and was done before there was one.
+            Self::Edit => return Ok(()),
+            Self::Show(show) => {
+                let ask = Ask::new("config/show").option("expand-auto", show.expand_auto);
                 return link
                     .each(ask, |reply| match link.prints_json() {
                         true => output::json(reply),
@@ -153,6 +186,28 @@ impl Whole {
             lines.iter().try_for_each(line)
         })
         .await
+    }
+}
+
+/// Has the configuration edited. The editor may have arguments: a shell takes it apart, and the
+/// file's path is no part of what it reads.
+fn edit(root: &Path) -> Result<(), CliError> {
+    let failed = |e: repo::RepoError| CliError::new(e.to_string());
+    let editor = std::env::var("EDITOR").unwrap_or_default();
+    if editor.trim().is_empty() {
+        return Err(CliError::new("ENV variable $EDITOR not set"));
+    }
+    let editing = Editing::begin(root).map_err(failed)?;
+    let script = format!("{editor} \"$1\"");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh"]).arg(editing.path());
+    match command.status() {
+        Ok(status) if status.success() => editing.finish().map_err(failed),
+        ended => {
+            editing.give_up();
+            let why = ended.map_or_else(|e| e.to_string(), |status| status.to_string());
+            Err(CliError::new(format!("the editor failed, nothing is changed: {why}")))
+        }
     }
 }
 

@@ -48,6 +48,7 @@ impl Daemon {
     /// acknowledged is lost by that.
     pub async fn run(self, global: &Global) -> Result<(), CliError> {
         line("Initializing daemon...")?;
+        crate::machine::raise_open_files();
         let root = repo::locate(global.repo_dir.as_deref());
         if self.init && !root.join("config").exists() {
             Init::with_profiles(self.init_profile).run(global)?;

@@ -138,6 +138,17 @@ impl Link {
         matches!(self.way, Way::InProcess(_))
     }
 
+    /// Refuses a command that tells of the daemon alone.
+    ///
+    /// # Errors
+    /// Kubo's words, where no daemon runs.
+    pub fn needs_daemon(&self, command: &str) -> Result<(), CliError> {
+        match self.is_in_process() {
+            true => Err(CliError::new(format!("command must be run on the daemon: [{command}]"))),
+            false => Ok(()),
+        }
+    }
+
     /// Whether replies are to be printed as they are.
     pub fn prints_json(&self) -> bool {
         self.json

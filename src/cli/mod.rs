@@ -18,6 +18,7 @@ mod get;
 mod id;
 mod init;
 mod link;
+mod log;
 mod ls;
 mod multibase;
 mod output;
@@ -157,6 +158,8 @@ enum Command {
     Commands(commands::Commands),
     #[command(subcommand)]
     Diag(diag::Diag),
+    #[command(subcommand)]
+    Log(log::Log),
     Id(id::Id),
     Version(id::Version),
 }
@@ -184,10 +187,11 @@ impl Command {
             Self::Swarm(command) => command.run(&link().await?).await,
             Self::Bootstrap(command) => command.run(&link().await?).await,
             Self::Ping(command) => command.run(&link().await?).await,
-            Self::Config(command) => command.run(&link().await?).await,
+            Self::Config(command) => command.run(global).await,
             Self::Cid(command) => command.run(&link::Link::pure(global)).await,
             Self::Multibase(command) => command.run(&link::Link::pure(global)).await,
             Self::Diag(command) => command.run(&link().await?).await,
+            Self::Log(command) => command.run(&link().await?).await,
             Self::Commands(command) => command.run(&link::Link::pure(global)).await,
             Self::Id(command) => command.run(&link().await?, global.offline).await,
         }
@@ -204,7 +208,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
-    log_to_stderr(cli.global.debug);
+    crate::machine::started();
+    crate::log::start(cli.global.debug);
     rpc::commands::told_by(commands::tree);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -225,15 +230,4 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => output::fail(&error),
     }
-}
-
-fn log_to_stderr(debug: bool) {
-    let level = if debug { tracing::Level::DEBUG } else { tracing::Level::WARN };
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(level.into())
-        .with_env_var("HENGE_LOG")
-        .from_env_lossy();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Only tests, which run several commands in one process, have a log already.
-    let _ = log.try_init();
 }

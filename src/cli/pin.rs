@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::link::{Ask, Link};
-use super::output::{self, CliError, line, list, safe, text};
+use super::output::{self, CliError, line, list, number, safe, text};
 use crate::node::pin::{PinAddOptions, PinLsOptions, PinRmOptions, PinUpdateOptions};
 
 /// What garbage collection keeps.
@@ -27,6 +27,9 @@ pub struct Add {
     /// Paths: <cid>, <cid>/name, /ipfs/<cid>/name.
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<String>,
+    /// Tell on standard error how far it has come.
+    #[arg(long)]
+    progress: bool,
     #[command(flatten)]
     options: PinAddOptions,
 }
@@ -97,6 +100,8 @@ impl Pin {
             Self::Add(add) => {
                 let how = if add.options.recursive { "recursively" } else { "directly" };
                 let ask = Ask::new("pin/add").args(&add.paths).options(&add.options)?;
+                // Asked for only where it is wanted: the reply has another shape then.
+                let ask = if add.progress { ask.option("progress", true) } else { ask };
                 changed(link, ask, |cid| format!("pinned {cid} {how}")).await
             }
             Self::Rm(rm) => {
@@ -147,6 +152,11 @@ async fn changed(link: &Link, ask: Ask, say: impl Fn(&str) -> String) -> Result<
     link.each(ask, |reply| {
         if link.prints_json() {
             return output::json(reply);
+        }
+        if reply.get("Pins").is_none() {
+            let size = output::si_bytes(number(reply, "Bytes"));
+            eprint!("Fetched/Processed {} nodes ({size})\r", number(reply, "Progress"));
+            return Ok(());
         }
         let pins = list(reply, "Pins").iter().filter_map(Value::as_str);
         pins.map(&say).try_for_each(line)

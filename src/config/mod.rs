@@ -2,8 +2,9 @@
 //!
 //! Owns: where the repository is, its layout version and lock (`repo`), the JSON document (`file`),
 //! which keys exist (`keys`), what a fresh document holds (`fresh`), the node's identity
-//! (`identity`), the profiles (`profile`), what the `config` command does (`command`), lists that
-//! commands change (`lists`), and what a daemon refuses to start with (`check`).
+//! (`identity`), the profiles (`profile`), what the `config` command does (`command`, `edit`,
+//! `expand`), lists that commands change (`lists`), and what a daemon refuses to start with
+//! (`check`).
 //!
 //! Does not own: the store below `Repo::store_dir`, the `api` and `gateway` files (the daemon
 //! writes them once it listens), the terminal, or what a setting means to the part that uses it.
@@ -16,6 +17,8 @@
 pub mod check;
 pub mod command;
 mod disk;
+pub mod edit;
+pub mod expand;
 pub mod file;
 pub mod fresh;
 pub mod identity;

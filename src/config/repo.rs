@@ -31,7 +31,7 @@ const LAYOUT_FILE: &str = "henge";
 /// Present only while `init` runs. Renamed to `henge` at its end; left by a crash, it tells a
 /// half-made directory, whose key nobody was told yet, from one with somebody's `config` in it.
 const INIT_MARK: &str = ".henge.init";
-const CONFIG_FILE: &str = "config";
+pub(super) const CONFIG_FILE: &str = "config";
 const LOCK_FILE: &str = "repo.lock";
 const STORE_DIR: &str = "store";
 /// Bytes a layout file may have; a version and a newline take two.

@@ -17,6 +17,7 @@ use crate::config::{Config, FileError, IdentityError, RepoError, check};
 use crate::gateway;
 use crate::gateway::visit::Watch;
 use crate::http::{Address, Listener};
+use crate::metrics::Metrics;
 use crate::net;
 use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
 use crate::rpc::Router;
@@ -137,6 +138,8 @@ impl Daemon {
     ) -> Result<Self, BootError> {
         let stop = CancellationToken::new();
         say(&versions());
+        // Before all that has figures of its own to register.
+        let metrics = Metrics::new(KUBO_LEVEL);
         let place = root.to_owned();
         let (node, repo, config) = task::blocking(move || bring_up(&place)).await?;
         say(&format!("PeerID: {}", config.peer_id().unwrap_or_default()));
@@ -156,11 +159,12 @@ impl Daemon {
         let daemon =
             Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), online };
         for api in apis {
-            let service = Service::new(daemon.router.clone(), guard.clone());
+            let service = Service::new(daemon.router.clone(), guard.clone(), metrics.clone());
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
         }
         for gateway in gateways {
-            let service = gateway::Service::new(node.clone(), options.watch.clone());
+            let service =
+                gateway::Service::new(node.clone(), options.watch.clone(), metrics.clone());
             task::track(&daemon.serving, gateway.serve(service, daemon.stop.clone()));
         }
         // The gateway's file first: whoever waits for the RPC expects it to be there.

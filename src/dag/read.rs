@@ -25,8 +25,9 @@ use crate::unixfs::seek::covering;
 /// Blocks of one node fetched ahead of the reader. Bounds memory, with [`DEPTH_MAX`], at
 /// 8 x depth blocks; a file of a terabyte is four nodes deep.
 const AHEAD: usize = 8;
-/// Pieces of content waiting for the reader.
-const PIECES: usize = 4;
+/// Pieces of content waiting for the reader, beside those that are fetched ahead: a reader that
+/// sleeps holds them all.
+const PIECES: usize = 1;
 /// Deepest file that is read: no importer comes near, a chain made to exhaust memory does.
 const DEPTH_MAX: usize = 64;
 

@@ -21,6 +21,7 @@ mod etag;
 mod headers;
 mod hostname;
 mod media;
+mod observe;
 mod range;
 mod reply;
 mod request;
@@ -36,14 +37,16 @@ use hyper::{Method, Response, StatusCode};
 
 use self::error::Refusal;
 use self::hostname::Site;
+use self::observe::Asked;
 use self::reply::Outgoing;
 use self::request::{METHODS, Request};
 use self::respond::Found;
 use self::visit::{Visit, Watch};
 use crate::http::trailers::NextRequest;
-use crate::http::{Answer, Peer};
+use crate::http::{Answer, Held, Peer};
 use crate::ipld::cid;
 use crate::ipld::path::{Path, Root};
+use crate::metrics::Metrics;
 use crate::node::{Kind, Node};
 
 /// How long one block is waited for (`Gateway.RetrievalTimeout`).
@@ -54,12 +57,13 @@ const RETRIEVAL_TIME: Duration = Duration::from_secs(30);
 pub struct Service {
     node: Node,
     watch: Watch,
+    metrics: Metrics,
 }
 
 impl Service {
-    /// A gateway to what a node holds; `watch` is told of visits.
-    pub fn new(node: Node, watch: Watch) -> Self {
-        Self { node, watch }
+    /// A gateway to what a node holds; `watch` is told of visits, `metrics` of every request.
+    pub fn new(node: Node, watch: Watch, metrics: Metrics) -> Self {
+        Self { node, watch, metrics }
     }
 
     async fn respond(&self, parts: &Parts) -> Result<Response<Outgoing>, Refusal> {
@@ -109,7 +113,7 @@ impl Service {
 }
 
 impl Answer for Service {
-    type Body = Outgoing;
+    type Body = Held<Outgoing>;
 
     // No reply has trailers, so no request is told about them: `next` stays unused, and a body
     // that nobody asked for can never be taken for the beginning of a request.
@@ -117,7 +121,8 @@ impl Answer for Service {
         &self,
         request: hyper::Request<Incoming>,
         _next: NextRequest,
-    ) -> Response<Outgoing> {
+    ) -> Response<Held<Outgoing>> {
+        let mut asked = Asked::new(self.metrics.clone());
         let (parts, _) = request.into_parts();
         let from = parts.extensions.get::<Peer>().and_then(|peer| peer.0);
         let mut response = match self.respond(&parts).await {
@@ -128,7 +133,8 @@ impl Answer for Service {
             self.watch.tell(|| Visit { from, path: parts.uri.path().to_owned() });
         }
         headers::share(response.headers_mut());
-        response
+        asked.is_answered(&response);
+        response.map(|body| Held::new(body, Some(asked)))
     }
 }
 

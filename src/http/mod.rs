@@ -4,6 +4,8 @@
 //! because Kubo's clients and tests look for them so.
 
 pub mod address;
+pub mod held;
+mod patience;
 pub mod trailers;
 
 use std::convert::Infallible;
@@ -26,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use address::Address;
+pub use held::Held;
+use patience::Patient;
 use trailers::{Announcing, NextRequest};
 
 /// Connections of one listener at a time; more wait in the system's queue.
@@ -37,6 +41,8 @@ const HEADERS_MAX: usize = 128;
 const HEAD_MAX_BYTES: usize = 64 << 10;
 /// Time that a client has for a request's head; also how long an idle connection is kept.
 const HEAD_TIME: Duration = Duration::from_secs(60);
+/// Time for a reader to take one byte of a reply before its connection is closed.
+const WRITE_TIME: Duration = Duration::from_secs(300);
 /// Wait after an error of accept: out of descriptors, mostly, which passes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -61,6 +67,7 @@ pub struct Peer(pub Option<std::net::SocketAddr>);
 pub struct Listener {
     socket: Socket,
     address: Address,
+    write_time: Duration,
 }
 
 enum Socket {
@@ -79,14 +86,15 @@ impl Listener {
             Address::Tcp(wanted) => {
                 let socket = TcpListener::bind(wanted).await.map_err(named)?;
                 let address = Address::Tcp(socket.local_addr().map_err(named)?);
-                Ok(Self { socket: Socket::Tcp(socket), address })
+                Ok(Self { socket: Socket::Tcp(socket), address, write_time: WRITE_TIME })
             }
             Address::Unix(path) => {
                 if path.exists() && tokio::net::UnixStream::connect(path).await.is_err() {
                     std::fs::remove_file(path).map_err(named)?;
                 }
                 let socket = UnixListener::bind(path).map_err(named)?;
-                Ok(Self { socket: Socket::Unix(socket), address: address.clone() })
+                let (socket, address) = (Socket::Unix(socket), address.clone());
+                Ok(Self { socket, address, write_time: WRITE_TIME })
             }
         }
     }
@@ -94,6 +102,11 @@ impl Listener {
     /// Where it listens: with the port that the system chose, if it was to.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// The same listener; a reply waits at most so long for its reader.
+    pub fn with_write_time(self, write_time: Duration) -> Self {
+        Self { write_time, ..self }
     }
 
     /// Serves until `stop`, then lets requests in progress end: when this returns, all have.
@@ -109,17 +122,17 @@ impl Listener {
                 () = stop.cancelled() => break,
                 accepted = self.accept() => accepted,
             };
-            let (service, stop) = (service.clone(), stop.clone());
+            let (service, stop, most) = (service.clone(), stop.clone(), self.write_time);
             match accepted {
                 Ok(Connection::Tcp(stream, from)) => {
                     crate::task::track(&open, async move {
-                        converse(stream, Peer(Some(from)), service, stop).await;
+                        converse(Patient::new(stream, most), Peer(Some(from)), service, stop).await;
                         drop(permit);
                     });
                 }
                 Ok(Connection::Unix(stream)) => {
                     crate::task::track(&open, async move {
-                        converse(stream, Peer(None), service, stop).await;
+                        converse(Patient::new(stream, most), Peer(None), service, stop).await;
                         drop(permit);
                     });
                 }
@@ -183,5 +196,61 @@ where
     if let Err(error) = ended {
         // Clients go away in the middle every day.
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// Answers without end, and tells when an answer is given up.
+    #[derive(Clone)]
+    struct Endless(tokio::sync::mpsc::Sender<()>);
+
+    struct Zeros;
+
+    impl Body for Zeros {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+            std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(Bytes::from_static(
+                &[0; 4096],
+            )))))
+        }
+    }
+
+    impl Answer for Endless {
+        type Body = Held<Zeros>;
+
+        async fn answer(&self, _: Request<Incoming>, _: NextRequest) -> Response<Held<Zeros>> {
+            Response::new(Held::new(Zeros, Some(self.0.clone())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_waits_for_its_reader_as_long_as_was_said_and_no_longer() {
+        let most = Duration::from_millis(300);
+        let address = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+        let listener = Listener::bind(&address).await.unwrap().with_write_time(most);
+        let Address::Tcp(at) = listener.address().clone() else { panic!("no TCP") };
+        let (held, mut given_up) = tokio::sync::mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let serving = crate::task::spawn(listener.serve(Endless(held), stop.clone()));
+        let mut reader = tokio::net::TcpStream::connect(at).await.unwrap();
+        reader.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(reader.read(&mut [0; 100]).await.unwrap() > 0);
+        // The service itself holds the channel, too: it goes with the listener.
+        let since = Instant::now();
+        stop.cancel();
+        assert!(given_up.recv().await.is_none());
+        crate::task::join(serving).await;
+        let time = since.elapsed();
+        assert!(time >= most / 2 && time < Duration::from_secs(20), "{time:?}");
     }
 }

@@ -10,7 +10,7 @@ use crate::ipld::path::Path;
 use crate::task;
 
 /// Pieces of content waiting for the mouth.
-const PIECES: usize = 4;
+const PIECES: usize = 1;
 
 /// Options of `cat`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]

@@ -1,17 +1,25 @@
 //! `pin`: what garbage collection keeps.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
 use clap::ArgAction;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{Error, Node, RESULTS, Results};
+use crate::dag::fetch::Fetched;
 use crate::dag::verify::{BadBlock, Sound};
 use crate::dag::walk::WalkOptions;
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
 use crate::store::StoreError;
-use crate::store::pins::{Mode, Pin, PinState};
+use crate::store::pins::{Mode, Pin, PinState, Progress};
 use crate::task;
+
+/// Time between two reports of progress.
+const REPORT_TIME: Duration = Duration::from_millis(500);
 
 /// Options of `pin add`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
@@ -83,6 +91,20 @@ pub struct PinLsOptions {
     #[arg(long, short = 's')]
     #[serde(alias = "s")]
     pub stream: bool,
+}
+
+/// What `pin add` tells on its way, and at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinAddEvent {
+    /// So much was looked at.
+    Progress {
+        /// Blocks.
+        blocks: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// All is pinned, and on the disk.
+    Pinned(Vec<Cid>),
 }
 
 /// How a listed block is kept.
@@ -161,6 +183,48 @@ impl Node {
         paths: &[Path],
         options: &PinAddOptions,
     ) -> Result<Vec<Cid>, Error> {
+        self.pin_counted(paths, options, Arc::default()).await
+    }
+
+    /// The same, telling twice a second how far it has come. It ends when nobody listens any more,
+    /// except for what is being written.
+    pub fn pin_add_telling(
+        &self,
+        paths: Vec<Path>,
+        options: PinAddOptions,
+    ) -> Results<PinAddEvent> {
+        let (out, events) = mpsc::channel(RESULTS);
+        let node = self.clone();
+        task::detach(async move {
+            let progress = Arc::<Progress>::default();
+            let so_far = || {
+                let (blocks, bytes) = progress.so_far();
+                Ok(PinAddEvent::Progress { blocks, bytes })
+            };
+            let mut work = pin!(node.pin_counted(&paths, &options, progress.clone()));
+            let pinned = loop {
+                match tokio::time::timeout(REPORT_TIME, work.as_mut()).await {
+                    Ok(pinned) => break pinned,
+                    Err(_) if out.send(so_far()).await.is_err() => return,
+                    Err(_) => {}
+                }
+            };
+            // A reader that is gone wants neither. An error comes first where it can: it then decides
+            // the status.
+            if pinned.is_ok() {
+                let _ = out.send(so_far()).await;
+            }
+            let _ = out.send(pinned.map(PinAddEvent::Pinned)).await;
+        });
+        events
+    }
+
+    async fn pin_counted(
+        &self,
+        paths: &[Path],
+        options: &PinAddOptions,
+        progress: Arc<Progress>,
+    ) -> Result<Vec<Cid>, Error> {
         let mode = if options.recursive { Mode::Recursive } else { Mode::Direct };
         let name = options.name.as_deref().unwrap_or_default();
         let mut pins = Vec::with_capacity(paths.len());
@@ -171,7 +235,7 @@ impl Node {
         for last in [false, false, true] {
             // The gate is held while pinning, not while fetching: that may take hours. What is
             // collected in between is fetched again.
-            match self.pin_here(pins.clone()).await {
+            match self.pin_here(pins.clone(), progress.clone()).await {
                 Err(StoreError::Missing(_)) if self.is_online() && !last => {}
                 pinned => {
                     pinned.map_err(not_found)?;
@@ -179,18 +243,20 @@ impl Node {
                 }
             }
             for cid in &cids {
-                self.dag.fetch(*cid, options.recursive, &mut |_| {}).await?;
+                let tell = &mut |so_far: Fetched| progress.fetched(so_far.fetched, so_far.bytes);
+                self.dag.fetch(*cid, options.recursive, tell).await?;
             }
         }
         Ok(cids)
     }
 
     /// Pins what is here, all of it.
-    async fn pin_here(&self, pins: Vec<Pin>) -> Result<(), StoreError> {
+    async fn pin_here(&self, pins: Vec<Pin>, progress: Arc<Progress>) -> Result<(), StoreError> {
+        progress.again();
         let shared = self.gate.clone().read_owned().await;
         let pin = move |core: &crate::store::Core| {
             let _shared = shared;
-            core.pin_all(&pins)
+            core.pin_telling(&pins, &progress)
         };
         self.store.run(pin).await
     }

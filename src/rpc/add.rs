@@ -20,7 +20,7 @@ pub async fn add(router: &Router, args: Args, body: Body) -> Result<Reply, Error
     let options: AddOptions = args.options()?;
     let Shape { progress } = args.options()?;
     let Body::Files(source) = body else {
-        return Err(Error::invalid("argument \"path\" is required"));
+        return Err(Error::no_file("path"));
     };
     let print = args.printer();
     let events = reply::receive(router.node.add(source, options).await?);

@@ -29,7 +29,7 @@ impl Args {
     /// # Errors
     /// A query that is not URL-encoded, or an unknown `cid-base`.
     pub fn parse(query: &str) -> Result<Self, Error> {
-        let refuse = |e: serde_html_form::de::Error| Error::invalid(format!("bad query: {e}"));
+        let refuse = |e: serde_html_form::de::Error| Error::refused(format!("bad query: {e}"));
         let pairs: Vec<(String, String)> = serde_html_form::from_str(query).map_err(refuse)?;
         let (mut arguments, mut base, mut upgrade) = (Vec::new(), None, None);
         for (key, value) in &pairs {
@@ -55,7 +55,7 @@ impl Args {
     /// # Errors
     /// Names the option whose value does not parse.
     pub fn options<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        query::options(&self.pairs).map_err(|e| Error::invalid(e.to_string()))
+        query::options(&self.pairs).map_err(|e| Error::refused(e.to_string()))
     }
 
     /// Every argument.
@@ -70,7 +70,7 @@ impl Args {
     pub fn some(&self, name: &str) -> Result<&[String], Error> {
         match self.arguments.is_empty() {
             false => Ok(&self.arguments),
-            true => Err(Error::invalid(format!("argument {name:?} is required"))),
+            true => Err(Error::refused(format!("argument {name:?} is required"))),
         }
     }
 
@@ -81,7 +81,7 @@ impl Args {
     pub fn one(&self, name: &str) -> Result<&str, Error> {
         match self.some(name)? {
             [one] => Ok(one),
-            more => Err(Error::invalid(format!("expected 1 argument, got {}", more.len()))),
+            more => Err(Error::refused(format!("expected 1 argument, got {}", more.len()))),
         }
     }
 

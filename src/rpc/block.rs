@@ -34,7 +34,7 @@ pub async fn stat(router: &Router, args: Args) -> Result<Reply, Error> {
 pub async fn put(router: &Router, args: Args, body: Body) -> Result<Reply, Error> {
     let options: BlockPutOptions = args.options()?;
     let Body::Files(mut source) = body else {
-        return Err(Error::invalid("argument \"data\" is required"));
+        return Err(Error::no_file("data"));
     };
     let mut put: Vec<Result<Value, Error>> = Vec::new();
     while let (Some(data), rest) = next_whole(source).await? {

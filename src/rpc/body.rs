@@ -12,13 +12,13 @@ use crate::task;
 /// That there is none, or more of it.
 pub async fn file(body: Body, most: u64) -> Result<Vec<u8>, Error> {
     let Body::Files(mut source) = body else {
-        return Err(Error::invalid("argument \"file\" is required"));
+        return Err(Error::no_file("file"));
     };
     let failed = |message: String| Error { message, client: false };
     let unread = move |e: std::io::Error| failed(format!("failed to read file contents: {e}"));
     task::blocking(move || {
         let Some(entry) = source.next() else {
-            return Err(Error::invalid("argument \"file\" is required"));
+            return Err(Error::invalid("expected a file"));
         };
         let Content::File(reader) = entry.map_err(unread)?.content else {
             return Err(Error::invalid("expected a file, not a folder"));

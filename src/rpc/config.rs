@@ -5,10 +5,15 @@ use serde_json::json;
 
 use super::{Args, Body, Error, Reply, Router, body};
 use crate::config::command::{self, Input};
-use crate::config::{Config, profile};
+use crate::config::expand::expanded;
+use crate::config::profile;
 
 /// Longest configuration that is taken, in bytes.
 const CONFIG_MAX_BYTES: u64 = 4 << 20;
+
+/// Kubo's words.
+const READ_ONLY: &str =
+    "--expand-auto can only be used for reading config values, not for setting them";
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
@@ -25,14 +30,15 @@ pub async fn config(router: &Router, args: Args) -> Result<Reply, Error> {
     let (key, text) = match args.some("key")? {
         [key] => (key, None),
         [key, text] => (key, Some(text)),
-        more => return Err(Error::invalid(format!("expected 2 arguments, got {}", more.len()))),
+        more => return Err(Error::refused(format!("expected 2 arguments, got {}", more.len()))),
     };
-    if let Some(text) = text {
-        if options.expand_auto {
-            let only =
-                "--expand-auto can only be used for reading config values, not for setting them";
-            return Err(failed(only));
+    if options.expand_auto {
+        if text.is_some() {
+            return Err(Error::invalid(READ_ONLY));
         }
+        config = expanded(&config);
+    }
+    if let Some(text) = text {
         let input = match (options.json, options.bool) {
             (true, _) => Input::Json,
             (false, true) => Input::Bool,
@@ -41,33 +47,18 @@ pub async fn config(router: &Router, args: Args) -> Result<Reply, Error> {
         command::write(&mut config, key, text, input).map_err(failed)?;
         router.repo.save_config(&config).map_err(failed)?;
     }
-    if options.expand_auto {
-        expand(&mut config)?;
-    }
     let value = command::read(&config, key).map_err(failed)?;
     Ok(Reply::Value(json!({ "Key": key, "Value": value })))
 }
 
-/// Puts what `auto` stands for in its place, where it stands for anything yet.
-fn expand(config: &mut Config) -> Result<(), Error> {
-    let peers = config.bootstrap_peers();
-    config.set("Bootstrap", json!(peers)).map(drop).map_err(failed)
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case")]
-struct ShowOptions {
-    expand_auto: bool,
-}
-
 /// The whole file, without its secrets.
 pub async fn show(router: &Router, args: Args) -> Result<Reply, Error> {
-    let ShowOptions { expand_auto } = args.options()?;
-    let mut config = router.repo.config().map_err(failed)?;
-    if expand_auto {
-        expand(&mut config)?;
-    }
-    Ok(Reply::Value(command::show(&config)))
+    let ConfigOptions { expand_auto, .. } = args.options()?;
+    let config = router.repo.config().map_err(failed)?;
+    Ok(Reply::Value(match expand_auto {
+        true => command::show(&expanded(&config)),
+        false => command::show(&config),
+    }))
 }
 
 /// Puts another file in the place of the configuration; its secrets stay.

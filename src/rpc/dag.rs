@@ -21,7 +21,7 @@ pub async fn get(router: &Router, args: Args) -> Result<Reply, Error> {
 pub async fn put(router: &Router, args: Args, body: Body) -> Result<Reply, Error> {
     let options: DagPutOptions = args.options()?;
     let Body::Files(mut source) = body else {
-        return Err(Error::invalid("argument \"object data\" is required"));
+        return Err(Error::no_file("object data"));
     };
     let mut put: Vec<Result<Value, Error>> = Vec::new();
     while let (Some(data), rest) = block::next_whole(source).await? {
@@ -44,7 +44,7 @@ pub async fn resolve(router: &Router, args: Args) -> Result<Reply, Error> {
 pub async fn import(router: &Router, args: Args, body: Body) -> Result<Reply, Error> {
     let options: DagImportOptions = args.options()?;
     let Body::Files(source) = body else {
-        return Err(Error::invalid("argument \"path\" is required"));
+        return Err(Error::no_file("path"));
     };
     let print = args.printer();
     let events = router.node.dag_import(source, options).await?;

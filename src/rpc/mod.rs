@@ -17,6 +17,7 @@ mod diag;
 pub mod error;
 pub mod http;
 mod id;
+mod log;
 mod ls;
 mod peer;
 mod pin;
@@ -26,6 +27,7 @@ mod read;
 mod refs;
 mod reply;
 mod repo;
+mod requests;
 mod resolve;
 mod swarm;
 
@@ -43,6 +45,7 @@ use args::Args;
 pub use error::Error;
 pub use id::{arch, version};
 pub use reply::{Bytes, Lines, Reply};
+use requests::Requests;
 
 /// A parsed request.
 pub struct Request {
@@ -88,6 +91,7 @@ pub struct Router {
     node: Node,
     repo: Arc<Repo>,
     stop: CancellationToken,
+    requests: Requests,
 }
 
 /// Every command that asks the node or its repository. Kubo's names.
@@ -113,9 +117,16 @@ const ROUTES: &[(&str, Handler)] = &[
     ("dag/put", |router, args, body| Box::pin(dag::put(router, args, body))),
     ("dag/resolve", |router, args, _| Box::pin(dag::resolve(router, args))),
     ("dag/stat", |router, args, _| Box::pin(dag::stat(router, args))),
+    ("diag/cmds", |router, _, _| Box::pin(async { Ok(diag::cmds(router)) })),
+    ("diag/cmds/clear", |router, _, _| Box::pin(async { Ok(diag::clear(router)) })),
+    ("diag/cmds/set-time", |router, args, _| {
+        Box::pin(async move { diag::set_time(router, &args) })
+    }),
     ("diag/healthy", |router, _, _| Box::pin(diag::healthy(router))),
+    ("diag/sys", |router, _, _| Box::pin(diag::sys(router))),
     ("get", |router, args, _| Box::pin(read::get(router, args))),
     ("id", |router, args, _| Box::pin(id::id(router, args))),
+    ("log/tail", |router, args, _| Box::pin(async move { log::tail(router, &args) })),
     ("ls", |router, args, _| Box::pin(ls::ls(router, args))),
     ("pin/add", |router, args, _| Box::pin(pin::add(router, args))),
     ("pin/ls", |router, args, _| Box::pin(pin::ls(router, args))),
@@ -157,6 +168,8 @@ const PURE: &[(&str, Pure)] = &[
     ("cid/hashes", |_, _| Box::pin(async { Ok(cid::hashes()) })),
     ("cid/inspect", |args, _| Box::pin(async move { cid::inspect(&args) })),
     ("commands", |_, _| Box::pin(async { commands::commands() })),
+    ("log/level", |args, _| Box::pin(async move { log::level(&args) })),
+    ("log/ls", |_, _| Box::pin(async { Ok(log::ls()) })),
     ("multibase/decode", |_, body| Box::pin(cid::decode(body))),
     ("multibase/encode", |args, body| Box::pin(cid::encode(args, body))),
     ("multibase/list", |_, _| Box::pin(async { Ok(cid::bases()) })),
@@ -177,7 +190,7 @@ fn find<T: Copy>(table: &[(&str, T)], command: &str) -> Option<T> {
 /// The command's, and that there is no such one.
 pub async fn pure(request: Request) -> Result<Reply, Error> {
     let Some(handler) = find(PURE, &request.command) else {
-        return Err(Error::invalid(format!("unknown command {:?}", request.command)));
+        return Err(Error::refused(format!("unknown command {:?}", request.command)));
     };
     handler(Args::parse(&request.query)?, request.body).await
 }
@@ -185,7 +198,7 @@ pub async fn pure(request: Request) -> Result<Reply, Error> {
 impl Router {
     /// A router over a running node and its repository; `stop` is cancelled by `shutdown`.
     pub fn new(node: Node, repo: Repo, stop: CancellationToken) -> Self {
-        Self { node, repo: Arc::new(repo), stop }
+        Self { node, repo: Arc::new(repo), stop, requests: Requests::default() }
     }
 
     /// Whether there is such a command.

@@ -5,15 +5,50 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Args, Error, Reply, Router, reply};
+use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
-use crate::node::pin::{Kept, PinAddOptions, PinLsOptions, PinRmOptions, PinRow, PinUpdateOptions};
+use crate::node::pin::{
+    Kept, PinAddEvent, PinAddOptions, PinLsOptions, PinRmOptions, PinRow, PinUpdateOptions,
+};
 
 /// Pins paths.
 pub async fn add(router: &Router, args: Args) -> Result<Reply, Error> {
     let options: PinAddOptions = args.options()?;
+    let Shape { progress } = args.options()?;
+    if progress {
+        let print = args.printer();
+        let events = router.node.pin_add_telling(args.paths("ipfs-path")?, options);
+        let told = reply::receive(events).map(move |event| match event {
+            Ok(event) => Ok(event_value(&event, &print)),
+            Err(error) => Err(named(error)),
+        });
+        return Ok(Reply::Lines(Box::pin(told)));
+    }
     let cids = router.node.pin_add(&args.paths("ipfs-path")?, &options).await.map_err(named)?;
     let pins: Vec<String> = cids.iter().map(|cid| args.cid(cid)).collect();
     Ok(Reply::Value(json!({ "Pins": pins })))
+}
+
+/// Options that shape the reply.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Shape {
+    progress: bool,
+}
+
+/// Kubo's shape, which leaves out what is nothing.
+fn event_value(event: &PinAddEvent, print: &impl Fn(&Cid) -> String) -> Value {
+    match event {
+        PinAddEvent::Pinned(cids) => {
+            json!({ "Pins": cids.iter().map(print).collect::<Vec<String>>() })
+        }
+        PinAddEvent::Progress { blocks, bytes } => {
+            let told = [("Progress", *blocks), ("Bytes", *bytes)].into_iter();
+            told.filter(|(_, n)| *n > 0)
+                .map(|(name, n)| (name.to_owned(), Value::from(n)))
+                .collect()
+        }
+    }
 }
 
 /// Kubo says which command failed, here and not elsewhere.
@@ -71,7 +106,7 @@ pub async fn ls(router: &Router, args: Args) -> Result<Reply, Error> {
     Ok(Reply::Value(reply))
 }
 
-fn kept_text(kept: &Kept, print: &impl Fn(&crate::ipld::cid::Cid) -> String) -> String {
+fn kept_text(kept: &Kept, print: &impl Fn(&Cid) -> String) -> String {
     match kept {
         Kept::Recursive => "recursive".into(),
         Kept::Direct => "direct".into(),
@@ -85,7 +120,7 @@ pub async fn update(router: &Router, args: Args) -> Result<Reply, Error> {
     let options: PinUpdateOptions = args.options()?;
     let paths = args.paths("from-path")?;
     let [from, to] = paths.as_slice() else {
-        return Err(Error::invalid(format!("expected 2 arguments, got {}", paths.len())));
+        return Err(Error::refused(format!("expected 2 arguments, got {}", paths.len())));
     };
     let cids = router.node.pin_update(from, to, &options).await?;
     Ok(Reply::Value(json!({ "Pins": cids.map(|cid| args.cid(&cid)) })))

@@ -67,9 +67,11 @@ impl Given<'_> {
 
     fn unlike(&self, value: &str, kind: &str) -> Unreadable {
         let name = self.name;
-        Unreadable(format!(
-            "could not convert value {value:?} to type {kind:?} (for option {name:?})"
-        ))
+        let given = match value.is_empty() {
+            true => "empty value".to_owned(),
+            false => format!("value {value:?}"),
+        };
+        Unreadable(format!("could not convert {given} to type {kind:?} (for option \"-{name}\")"))
     }
 }
 
@@ -115,8 +117,8 @@ impl<'de> de::Deserializer<'de> for Given<'_> {
         deserialize_i16 visit_i16 "int";
         deserialize_i32 visit_i32 "int";
         deserialize_i64 visit_i64 "int64";
-        deserialize_f32 visit_f32 "float";
-        deserialize_f64 visit_f64 "float";
+        deserialize_f32 visit_f32 "float64";
+        deserialize_f64 visit_f64 "float64";
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unreadable> {
@@ -183,7 +185,7 @@ mod tests {
             assert!(!read(no).unwrap().stream, "{no}");
         }
         assert_eq!(read("raw-leaves=0").unwrap().raw_leaves, Some(false));
-        let refused = "could not convert value \"yes\" to type \"bool\" (for option \"stream\")";
+        let refused = "could not convert value \"yes\" to type \"bool\" (for option \"-stream\")";
         assert_eq!(read("stream=yes").unwrap_err(), refused);
     }
 
@@ -195,6 +197,8 @@ mod tests {
         let twice = "expected key length to have only a single value, received [\"1\", \"2\"]";
         assert_eq!(read("length=1&length=2").unwrap_err(), twice);
         assert!(read("stream=1&s=1").unwrap_err().contains("duplicate"));
-        assert!(read("length=-1").unwrap_err().contains("(for option \"length\")"));
+        let empty = "could not convert empty value to type \"uint64\" (for option \"-length\")";
+        assert_eq!(read("length=").unwrap_err(), empty);
+        assert!(read("length=-1").unwrap_err().contains("(for option \"-length\")"));
     }
 }

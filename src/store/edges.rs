@@ -10,6 +10,7 @@
 //! `docs/adr/0003-edges-and-markers.md` argues the choice.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -61,12 +62,53 @@ pub(super) struct Completing<'a> {
     batch: Batch,
     /// Markers in `batch`: what the database does not say yet.
     unwritten: HashMap<Multihash, Vec<u64>>,
+    progress: Option<&'a Progress>,
+}
+
+/// How far a walk has come, for whoever watches from elsewhere.
+#[derive(Debug, Default)]
+pub struct Progress {
+    blocks: AtomicU64,
+    bytes: AtomicU64,
+    fetched_blocks: AtomicU64,
+    fetched_bytes: AtomicU64,
+}
+
+impl Progress {
+    fn count(&self, row: &IndexRow) {
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(row.size.into(), Ordering::Relaxed);
+    }
+
+    /// The walk begins again.
+    pub fn again(&self) {
+        self.blocks.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// So much was fetched before the walk.
+    pub fn fetched(&self, blocks: u64, bytes: u64) {
+        self.fetched_blocks.fetch_max(blocks, Ordering::Relaxed);
+        self.fetched_bytes.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Blocks that were looked at, and their bytes: what was fetched is looked at, too.
+    pub fn so_far(&self) -> (u64, u64) {
+        let most =
+            |a: &AtomicU64, b: &AtomicU64| a.load(Ordering::Relaxed).max(b.load(Ordering::Relaxed));
+        (most(&self.blocks, &self.fetched_blocks), most(&self.bytes, &self.fetched_bytes))
+    }
 }
 
 impl<'a> Completing<'a> {
     /// Begins with the batch that makes the blocks exist. Callers hold [`Core::pinning`].
     pub(super) fn new(core: &'a Core, source: &'a dyn Blocks, batch: Batch) -> Self {
-        Self { core, source, batch, unwritten: HashMap::new() }
+        Self { core, source, batch, unwritten: HashMap::new(), progress: None }
+    }
+
+    /// Tells of every block that is looked at.
+    pub(super) fn telling(self, progress: &'a Progress) -> Self {
+        Self { progress: Some(progress), ..self }
     }
 
     /// Makes the DAG under `root` complete; full batches are written on the way. Costs the part of
@@ -103,6 +145,9 @@ impl<'a> Completing<'a> {
     fn open(&self, cid: &Cid) -> Result<Option<Frame>, StoreError> {
         let missing = || StoreError::Missing(Box::new(*cid));
         let row = self.source.row(cid)?.ok_or_else(missing)?;
+        if let Some(progress) = self.progress {
+            progress.count(&row);
+        }
         let leaf = cid.codec() == codec::DAG_PB && row.flags & FLAG_PB_LEAF != 0;
         if leaf || !codecs::can_link(cid.codec()) {
             return Ok(None);

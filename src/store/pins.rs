@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use super::backend::{Batch, Durability, Family};
+pub use super::edges::Progress;
 use super::edges::{Blocks, Completing};
 use super::{Core, StoreError, damaged, keys, lock};
 use crate::ipld::cid::{Cid, Multihash};
@@ -108,6 +109,15 @@ impl Core {
         self.pin_with(pins, self, Batch::default())
     }
 
+    /// The same, telling how far it has come.
+    ///
+    /// # Errors
+    /// As [`Self::pin`].
+    pub fn pin_telling(&self, pins: &[Pin], progress: &Progress) -> Result<(), StoreError> {
+        let _pinning = lock(&self.pinning);
+        self.pin_by(pins, Completing::new(self, self, Batch::default()).telling(progress))
+    }
+
     /// The same for several pins, with blocks that are about to exist and the batch that makes
     /// them exist.
     pub(super) fn pin_with(
@@ -117,7 +127,11 @@ impl Core {
         batch: Batch,
     ) -> Result<(), StoreError> {
         let _pinning = lock(&self.pinning);
-        let mut completing = Completing::new(self, source, batch);
+        self.pin_by(pins, Completing::new(self, source, batch))
+    }
+
+    /// Callers hold [`Core::pinning`].
+    fn pin_by(&self, pins: &[Pin], mut completing: Completing<'_>) -> Result<(), StoreError> {
         let mut rows = Batch::default();
         for pin in pins {
             self.add_pin(pin, &mut completing, &mut rows)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::harness::{Daemon, Repo, keystream};
-use crate::http_client::{Answer, Connection, head, post, upload};
+use crate::http_client::{Answer, Connection, head, multipart, post, upload};
 use crate::surface::HELLO;
 
 const EXPOSED: &str = "X-Stream-Output, X-Chunked-Output, X-Content-Length";
@@ -77,7 +77,7 @@ fn refusals_are_kubo_s() {
         assert_eq!(said("POST", target), unknown, "{target}");
     }
     assert_eq!(said("POST", "/api/v0/cat"), text(400, "argument \"ipfs-path\" is required\n"));
-    assert_eq!(said("POST", "/api/v0/add"), text(400, "argument \"path\" is required\n"));
+    assert_eq!(said("POST", "/api/v0/add"), text(400, "file argument 'path' is required\n"));
     for method in ["GET", "PUT", "DELETE"] {
         let refused = Connection::open(&api).request(method, "/api/v0/version", &[]);
         assert_eq!((refused.status, refused.header("Allow")), (405, Some("OPTIONS, POST")));
@@ -119,6 +119,97 @@ fn booleans_and_scalars_of_a_query_are_read_as_kubo_reads_them() {
         let answer = post(&api, &format!("/api/v0/{query}"));
         assert!(answer.status == 400 && answer.text().starts_with(said), "{query}: {answer:?}");
     }
+}
+
+/// What the parser of arguments and options refuses is text with status 400; whatever a command
+/// finds wrong while it runs is JSON with status 500, also when the caller is to blame.
+#[test]
+fn the_parser_refuses_with_400_and_a_command_with_500() {
+    let (_repo, _daemon, api) = served();
+    for (query, said) in [
+        ("pin/add", "argument \"ipfs-path\" is required"),
+        ("block/put", "file argument 'data' is required"),
+        ("config/replace", "file argument 'file' is required"),
+        ("dag/put", "file argument 'object data' is required"),
+        ("cat?arg=x&length=", "could not convert empty value to type \"int64\""),
+        (
+            "pin/ls?stream=no",
+            "could not convert value \"no\" to type \"bool\" (for option \"-stream\")",
+        ),
+        ("add?cid-version=1&cid-version=0", "expected key cid-version to have only a single value"),
+    ] {
+        let answer = post(&api, &format!("/api/v0/{query}"));
+        let kind = answer.header("Content-Type");
+        assert_eq!((answer.status, kind), (400, Some("text/plain; charset=utf-8")), "{query}");
+        assert!(answer.text().starts_with(said), "{query}: {answer:?}");
+    }
+    for (query, said) in [
+        ("cat?arg=nonsense", "nonsense"),
+        ("pin/ls?type=odd", "invalid type 'odd'"),
+        ("pin/ls?arg=nonsense", "nonsense"),
+        ("block/stat?arg=nonsense", "nonsense"),
+        ("id?cid-base=base1", "base1"),
+        ("config?arg=No.Such", "No not found"),
+        ("dag/get?arg=QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN&output-codec=odd", "odd"),
+    ] {
+        let answer = post(&api, &format!("/api/v0/{query}"));
+        assert_eq!(answer.status, 500, "{query}: {answer:?}");
+        let error = answer.json();
+        assert_eq!((&error["Code"], &error["Type"]), (&0.into(), &"error".into()), "{query}");
+        assert!(error["Message"].as_str().unwrap().contains(said), "{query}: {error}");
+    }
+    for query in
+        ["add?chunker=nonsense", "add?hash=odd", "block/put?mhtype=odd", "dag/put?store-codec=odd"]
+    {
+        let answer = upload(&api, &format!("/api/v0/{query}"), b"hello\n");
+        assert_eq!((answer.status, &answer.json()["Type"]), (500, &"error".into()), "{query}");
+    }
+}
+
+#[test]
+fn an_upload_closes_the_connection_only_when_it_was_not_read_to_its_end() {
+    let (_repo, _daemon, api) = served();
+    let mut connection = Connection::open(&api);
+    let (kind, body) = multipart("f", b"hello\n");
+    let length = body.len().to_string();
+    for query in ["add", "add?progress=true", "block/put", "add?chunker=nonsense", "add"] {
+        let headers = [("Content-Type", kind), ("Content-Length", length.as_str())];
+        connection.write(head("POST", &format!("/api/v0/{query}"), &headers).as_bytes());
+        connection.write(&body);
+        let answer = connection.answer();
+        if answer.header("Connection").is_some() {
+            // A command that refuses reads nothing; whether the little that was sent had arrived
+            // by then is a matter of time.
+            assert_eq!(query, "add?chunker=nonsense");
+            connection = Connection::open(&api);
+        }
+    }
+    // In chunks, of which the last comes late: the reply waits for it, but not long.
+    let headers = [("Content-Type", kind), ("Transfer-Encoding", "chunked")];
+    let chunk = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n"].concat();
+    for (ends, closes) in [(true, None), (false, Some("close"))] {
+        connection.write(head("POST", "/api/v0/add", &headers).as_bytes());
+        connection.write(&chunk);
+        if ends {
+            connection.write(b"0\r\n\r\n");
+        }
+        let answer = connection.answer();
+        assert_eq!((answer.status, answer.header("Connection")), (200, closes));
+    }
+    // The reply begins while the upload is on its way.
+    let mut connection = Connection::open(&api);
+    let (kind, body) = multipart("f", &keystream("early", 8 << 20));
+    let length = body.len().to_string();
+    let headers = [("Content-Type", kind), ("Content-Length", length.as_str())];
+    connection.write(head("POST", "/api/v0/add?progress=true", &headers).as_bytes());
+    connection.write(&body[..4 << 20]);
+    let (status, fields) = connection.head();
+    let closes = fields.iter().any(|(name, value)| name == "Connection" && value == "close");
+    assert!(status == 200 && closes, "{fields:?}");
+    // A body that no command asked for.
+    let mut connection = Connection::open(&api);
+    connection.write(head("POST", "/api/v0/version", &[("Content-Length", "5")]).as_bytes());
+    assert_eq!(connection.answer().header("Connection"), Some("close"));
 }
 
 #[test]
@@ -307,6 +398,7 @@ fn a_compression_level_that_is_not_used_may_be_any() {
     let get = |query: &str| post(&api, &format!("/api/v0/get?arg={HELLO}&{query}"));
     let plain = get("archive=true&compress=false&compression-level=-1");
     assert_eq!((plain.status, &plain.body[512..518]), (200, &b"hello\n"[..]));
-    assert_eq!(get("compress=true&compression-level=-1").status, 400);
+    let refused = get("compress=true&compression-level=-1");
+    assert_eq!(refused.json()["Message"], "compression level must be between 1 and 9");
     assert_eq!(get("compress=true&compression-level=9").body[..2], [0x1f, 0x8b]);
 }

@@ -15,8 +15,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("ipld", &[]),
     ("unixfs", &["ipld", "proto"]),
+    ("clock", &[]),
+    ("machine", &[]),
+    ("log", &["clock"]),
+    ("metrics", &["machine"]),
     ("task", &[]),
-    ("exchange", &["store", "net", "ipld", "task"]),
     ("store", &["ipld", "task"]),
     ("net", &["task"]),
     ("exchange", &["store", "net", "ipld", "task"]),
@@ -26,16 +29,25 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("node", &["dag", "exchange", "routing", "store", "net", "ipld", "unixfs", "task"]),
     ("config", &[]),
     ("http", &["task"]),
-    ("rpc", &["node", "config", "http", "task", "ipld", "unixfs"]),
-    ("gateway", &["node", "http", "task", "ipld", "unixfs"]),
+    (
+        "rpc",
+        &["node", "config", "http", "task", "ipld", "unixfs", "clock", "log", "machine", "metrics"],
+    ),
+    ("gateway", &["node", "http", "task", "ipld", "unixfs", "metrics"]),
     (
         "daemon",
         &[
             "gateway", "rpc", "node", "config", "http", "dag", "exchange", "routing", "net",
-            "store", "ipld", "unixfs", "task",
+            "store", "ipld", "unixfs", "task", "metrics",
         ],
     ),
-    ("cli", &["rpc", "gateway", "node", "config", "daemon", "http", "ipld", "task"]),
+    (
+        "cli",
+        &[
+            "rpc", "gateway", "node", "config", "daemon", "http", "ipld", "task", "clock", "log",
+            "machine",
+        ],
+    ),
     ("lib", &[]),
     ("main", &["cli"]),
 ];

@@ -25,6 +25,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 
 use super::error::Refusal;
+use super::observe::Form;
 use super::range::{self, Cut};
 use super::reply::{self, Outgoing};
 use super::request::{Format, Request};
@@ -65,6 +66,19 @@ impl Found<'_> {
     fn is_plain(&self) -> bool {
         let format = matches!(self.request.format, None | Some(Format::Json | Format::Cbor));
         format && matches!(self.cid().codec(), codecs::DAG_PB | codecs::RAW)
+    }
+
+    /// What the reply is, in a word.
+    fn form(&self) -> Form {
+        Form(match (self.request.format, &self.place.what) {
+            (Some(Format::Raw), _) => "block",
+            (Some(Format::Tar), _) => "tar",
+            (Some(Format::Car), _) => "car",
+            _ if !self.is_plain() => "codec",
+            (_, What::Directory) => "directory",
+            (_, What::Symlink(_)) => "symlink",
+            (_, What::File(_) | What::Other) => "file",
+        })
     }
 
     fn is_listed(&self) -> bool {
@@ -186,6 +200,12 @@ impl Found<'_> {
 
 /// Answers in the form that was asked for, or in the one that the codec suggests.
 pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
+    let mut response = in_form(found).await?;
+    response.extensions_mut().insert(found.form());
+    Ok(response)
+}
+
+async fn in_form(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
     if let Some(name) = found.place.inside.first() {
         let text = format!(
             "{name:?} is inside the block {}, and only whole blocks are served: ask for that",

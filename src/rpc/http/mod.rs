@@ -15,73 +15,130 @@
 
 pub mod guard;
 mod multipart;
+mod observe;
 mod reply;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, ready};
 
-use futures_util::stream::{Stream, StreamExt as _};
-use http_body_util::BodyStream;
+use futures_util::stream::{self, Stream};
+use hyper::body::Body as _;
 use hyper::header::{ALLOW, HeaderName, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode, header};
 
+use tokio::sync::Semaphore;
+
 use self::guard::Guard;
+use self::observe::{Answering, StoreFigures};
 use self::reply::Outgoing;
 use super::{Body, Router};
-use crate::http::Answer;
 use crate::http::trailers::NextRequest;
+use crate::http::{Answer, Held};
+use crate::metrics::{self, Metrics};
 
 pub use hyper::body::Incoming;
 
 /// Where the commands are.
 const PREFIX: &str = "/api/v0/";
+/// Uploads at a time; more wait. Each takes a thread, and reads of the store need some, too.
+const UPLOADS_MAX: usize = 128;
+/// Where Prometheus finds the figures. Kubo's place.
+const METRICS: &str = "/debug/metrics/prometheus";
+
+/// What is said to a client without a secret. Kubo's words.
+const NO_SECRET: &str = "Kubo RPC Access Denied: Please provide a valid authorization token as \
+                         defined in the API.Authorizations configuration.\n";
 
 /// Answers requests of one listener.
 #[derive(Clone)]
 pub struct Service {
     router: Router,
     guard: Arc<Guard>,
+    metrics: Metrics,
+    store: StoreFigures,
+    uploads: Arc<Semaphore>,
 }
 
 impl Service {
     /// A service over a router.
-    pub fn new(router: Router, guard: Guard) -> Self {
-        Self { router, guard: Arc::new(guard) }
+    pub fn new(router: Router, guard: Guard, metrics: Metrics) -> Self {
+        let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
+        Self { router, guard: Arc::new(guard), metrics, store: StoreFigures::default(), uploads }
     }
 
-    async fn dispatch(&self, request: Request<Incoming>) -> Response<Outgoing> {
-        let Some(command) = request.uri().path().strip_prefix(PREFIX) else {
-            return reply::plain(StatusCode::NOT_FOUND, "404 page not found\n");
+    /// Answers a request; what comes with the reply is to be kept until it has been sent.
+    async fn dispatch(
+        &self,
+        request: Request<Incoming>,
+    ) -> (Response<Outgoing>, Option<Answering>) {
+        if request.uri().path() == METRICS {
+            return (self.figures(&request).await, None);
+        }
+        let (command, query) = match self.admit(&request) {
+            Ok(admitted) => admitted,
+            Err(refused) => return (*refused, None),
         };
+        let running = self.router.requests.begin(&command, &query);
+        let mut answering = Answering::new(&command, self.metrics.clone(), running);
+        let end = BodyEnd::default();
+        let body = match multipart::boundary(request.headers()) {
+            Some(boundary) => {
+                answering.keep(Arc::clone(&self.uploads).acquire_owned().await.ok());
+                Body::Files(multipart::entries(request.into_body(), boundary, end.clone()))
+            }
+            None => {
+                end.note(request.body());
+                Body::None
+            }
+        };
+        let answer = self.router.call(super::Request { command, query, body }).await;
+        let response = reply::of(answer, &end).await;
+        answering.is_answered(response.status().as_u16());
+        (response, Some(answering))
+    }
+
+    /// The command and the query of a request that may be made.
+    fn admit(
+        &self,
+        request: &Request<Incoming>,
+    ) -> Result<(String, String), Box<Response<Outgoing>>> {
+        let refuse = |status, text| Err(Box::new(reply::plain(status, text)));
+        let Some(command) = request.uri().path().strip_prefix(PREFIX) else {
+            return refuse(StatusCode::NOT_FOUND, "404 page not found\n");
+        };
+        if !self.guard.admits_origin(request.headers()) {
+            return refuse(StatusCode::FORBIDDEN, "403 - Forbidden\n");
+        }
+        if request.method() == Method::OPTIONS {
+            return Err(Box::new(preflight()));
+        }
+        if request.method() != Method::POST {
+            return Err(Box::new(wrong_method("OPTIONS, POST")));
+        }
+        if !self.guard.admits_client(request.headers(), request.uri().path()) {
+            return refuse(StatusCode::FORBIDDEN, NO_SECRET);
+        }
+        match locate(command, request.uri().query().unwrap_or_default()) {
+            Some(located) => Ok(located),
+            None => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),
+        }
+    }
+
+    /// The figures for Prometheus: read by GET, under the same rules as commands.
+    async fn figures(&self, request: &Request<Incoming>) -> Response<Outgoing> {
         if !self.guard.admits_origin(request.headers()) {
             return reply::plain(StatusCode::FORBIDDEN, "403 - Forbidden\n");
         }
-        if request.method() == Method::OPTIONS {
-            return preflight();
+        if request.method() != Method::GET {
+            return wrong_method("GET");
         }
-        if request.method() != Method::POST {
-            let mut refused =
-                reply::plain(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed\n");
-            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("OPTIONS, POST"));
-            return refused;
+        if !self.guard.admits_client(request.headers(), METRICS) {
+            return reply::plain(StatusCode::FORBIDDEN, NO_SECRET);
         }
-        if !self.guard.admits_client(request.headers(), request.uri().path()) {
-            return reply::plain(
-                StatusCode::FORBIDDEN,
-                "Kubo RPC Access Denied: Please provide a valid authorization token as defined in \
-                 the API.Authorizations configuration.\n",
-            );
-        }
-        let Some((command, query)) = locate(command, request.uri().query().unwrap_or_default())
-        else {
-            return reply::plain(StatusCode::NOT_FOUND, "404 page not found\n");
-        };
-        let body = match multipart::boundary(request.headers()) {
-            Some(boundary) => Body::Files(multipart::entries(request.into_body(), boundary)),
-            None => Body::None,
-        };
-        let uploads = matches!(body, Body::Files(_));
-        let answer = self.router.call(super::Request { command, query, body }).await;
-        reply::of(answer, uploads).await
+        self.store.refresh(&self.router.node, &self.metrics).await;
+        reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text().into())
     }
 
     /// Tells a page whose origin is allowed that it may read the reply.
@@ -96,16 +153,16 @@ impl Service {
 }
 
 impl Answer for Service {
-    type Body = Outgoing;
+    type Body = Held<Outgoing>;
 
-    async fn answer(&self, request: Request<Incoming>, next: NextRequest) -> Response<Outgoing> {
+    async fn answer(&self, request: Request<Incoming>, next: NextRequest) -> Response<Self::Body> {
         let origin = request.headers().get(ORIGIN).cloned();
-        let mut response = self.dispatch(request).await;
+        let (mut response, answering) = self.dispatch(request).await;
         if response.headers().get(header::CONNECTION).is_none() {
             next.begins();
         }
         self.allow_origin(&mut response, origin);
-        response
+        response.map(|body| Held::new(body, answering))
     }
 }
 
@@ -128,6 +185,13 @@ fn locate(path: &str, query: &str) -> Option<(String, String)> {
     })
 }
 
+/// A method that is not served here.
+fn wrong_method(allowed: &'static str) -> Response<Outgoing> {
+    let mut refused = reply::plain(StatusCode::METHOD_NOT_ALLOWED, "405 - Method Not Allowed\n");
+    refused.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    refused
+}
+
 /// What a browser asks before it posts.
 fn preflight() -> Response<Outgoing> {
     let mut response = reply::plain(StatusCode::OK, "");
@@ -141,12 +205,44 @@ fn preflight() -> Response<Outgoing> {
     response
 }
 
-/// The data of a body, without its trailers.
-fn data(body: Incoming) -> impl Stream<Item = Result<bytes::Bytes, hyper::Error>> + Send {
-    BodyStream::new(body).filter_map(|frame| async {
-        match frame {
-            Ok(frame) => frame.into_data().ok().map(Ok),
-            Err(error) => Some(Err(error)),
+/// Whether a request's body was read to its end: only then can the connection carry another.
+#[derive(Clone, Debug, Default)]
+struct BodyEnd(Arc<AtomicBool>);
+
+impl BodyEnd {
+    /// Looks whether anything is left.
+    fn note(&self, body: &Incoming) {
+        if body.is_end_stream() {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+
+    fn is_reached(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The data of a body, without its trailers; `end` is told when there is no more.
+fn data(
+    mut body: Incoming,
+    end: BodyEnd,
+) -> impl Stream<Item = Result<bytes::Bytes, hyper::Error>> + Send {
+    stream::poll_fn(move |context| {
+        loop {
+            let frame = ready!(Pin::new(&mut body).poll_frame(context));
+            end.note(&body);
+            match frame {
+                None => {
+                    end.0.store(true, Ordering::Release);
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+            }
         }
     })
 }

@@ -17,15 +17,17 @@
 
 use std::future::Future;
 use std::io::{self, Read};
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use futures_util::stream::{Stream, StreamExt as _};
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 use multer::{Field, Multipart};
 use tokio::sync::mpsc;
 
-use super::Incoming;
+use super::{BodyEnd, Incoming};
 use crate::node::{Content, Entry, Source};
 use crate::task;
 
@@ -36,6 +38,11 @@ const PIECES: usize = 8;
 /// Longest wait for the next bytes of an upload: an import holds others up, and must not wait for a
 /// client that stopped sending and never closed.
 const STALL_TIME: Duration = Duration::from_secs(300);
+/// Longest wait for the end of a body whose last part was read, and most pieces read until then:
+/// who sends more than that loses the connection, and nothing else.
+const END_TIME: Duration = Duration::from_millis(250);
+/// See [`END_TIME`].
+const END_PIECES: usize = 16;
 /// Longest symlink target, in bytes.
 const TARGET_MAX_BYTES: usize = 64 << 10;
 
@@ -44,11 +51,16 @@ pub fn boundary(headers: &HeaderMap) -> Option<String> {
     multer::parse_boundary(headers.get(CONTENT_TYPE)?.to_str().ok()?).ok()
 }
 
-/// The entries of a multipart body, as they arrive.
-pub fn entries(body: Incoming, boundary: String) -> Source {
+/// The entries of a multipart body, as they arrive; `end` tells when all of it was read.
+pub fn entries(body: Incoming, boundary: String, end: BodyEnd) -> Source {
     let (out, inbox) = mpsc::channel(ENTRIES);
     task::detach(async move {
-        if let Err(error) = parse(body, boundary, &out).await {
+        let mut data = pin!(super::data(body, end));
+        let parsed = parse(data.as_mut(), boundary, &out).await;
+        if parsed.is_ok() {
+            read_to_end(data).await;
+        }
+        if let Err(error) = parsed {
             // An import that has failed wants no error any more.
             let _ = out.send(Err(error)).await;
         }
@@ -94,12 +106,20 @@ impl Read for Pieces {
     }
 }
 
+/// Reads what stands behind the last part, if it comes soon: the connection can then be used again.
+async fn read_to_end<S: Stream>(data: Pin<&mut S>) {
+    // A body that goes on is left, and with it the connection.
+    let _ = tokio::time::timeout(END_TIME, data.take(END_PIECES).for_each(|_| async {})).await;
+}
+
+type Parts = Result<Bytes, hyper::Error>;
+
 async fn parse(
-    body: Incoming,
+    data: Pin<&mut (impl Stream<Item = Parts> + Send)>,
     boundary: String,
     out: &mpsc::Sender<io::Result<Entry>>,
 ) -> io::Result<()> {
-    let mut parts = Multipart::new(super::data(body), boundary);
+    let mut parts = Multipart::new(data, boundary);
     while let Some(field) = in_time(parts.next_field()).await? {
         let path = path_of(&field)?;
         let kind = field.content_type().map(|mime| mime.essence_str().to_owned());

@@ -20,6 +20,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode, header};
 
+use super::BodyEnd;
 use crate::node::KUBO_LEVEL;
 use crate::rpc::{Error, Reply};
 
@@ -103,8 +104,9 @@ pub fn plain(status: StatusCode, text: &'static str) -> Response<Outgoing> {
     response
 }
 
-/// The reply of a command. An upload that may not have been read to its end closes the connection.
-pub async fn of(answer: Result<Reply, Error>, uploads: bool) -> Response<Outgoing> {
+/// The reply of a command. A request whose body was not read to its end when the reply begins closes
+/// the connection.
+pub async fn of(answer: Result<Reply, Error>, end: &BodyEnd) -> Response<Outgoing> {
     let begun = match answer {
         Ok(reply) => begin(reply).await,
         Err(error) => Err(error),
@@ -130,7 +132,7 @@ pub async fn of(answer: Result<Reply, Error>, uploads: bool) -> Response<Outgoin
         }
         Err(error) => failed(&error),
     };
-    if uploads {
+    if !end.is_reached() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -179,7 +181,8 @@ fn streamed(
     response
 }
 
-fn whole(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Outgoing> {
+/// A reply that is all here.
+pub fn whole(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Outgoing> {
     let mut response = with_headers(kind, Outgoing { from: From_::Whole(Some(text)) });
     *response.status_mut() = status;
     response
