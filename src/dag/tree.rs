@@ -21,7 +21,7 @@ use crate::unixfs::node::{FsNode, Kind};
 /// Entries waiting for the reader.
 const ENTRIES: usize = 64;
 /// Deepest HAMT: its hash has 64 bits, a level uses at least 3 of them.
-const SHARD_DEPTH_MAX: usize = 22;
+pub(super) const SHARD_DEPTH_MAX: usize = 22;
 
 /// One entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,13 +132,14 @@ fn what(fs: &FsNode) -> What {
     }
 }
 
-enum Found {
+/// A link of a folder's node.
+pub(super) enum Found {
     Entry(Entry),
     Shard(Cid),
 }
 
 /// The links of a folder's node, told apart.
-fn links_of(node: Unixfs) -> Result<std::vec::IntoIter<Found>, DagError> {
+pub(super) fn links_of(node: Unixfs) -> Result<std::vec::IntoIter<Found>, DagError> {
     let Unixfs::Node(pb, fs) = node else { return Ok(Vec::new().into_iter()) };
     let shard = fs.kind == Kind::Shard;
     if !shard && fs.kind != Kind::Directory {

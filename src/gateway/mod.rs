@@ -18,6 +18,7 @@
 mod error;
 mod escape;
 mod etag;
+mod extent;
 mod headers;
 mod hostname;
 mod media;

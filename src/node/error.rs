@@ -137,9 +137,10 @@ fn dag_kind(error: &DagError) -> Kind {
     match error {
         DagError::NotFound(_) | DagError::NoLink { .. } => Kind::NotFound,
         DagError::Store(error) => store_kind(error),
-        DagError::Malformed { .. } | DagError::IsDirectory | DagError::NotUnixfs(_) => {
-            Kind::Invalid
-        }
+        DagError::Malformed { .. }
+        | DagError::IsDirectory
+        | DagError::NotUnixfs(_)
+        | DagError::TooLarge(_) => Kind::Invalid,
         DagError::Name(_) => Kind::Unsupported,
     }
 }

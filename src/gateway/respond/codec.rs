@@ -19,16 +19,13 @@ use crate::ipld::cid::codec;
 
 /// The block under the media type of its codec.
 pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
-    let own = match found.cid().codec() {
-        codec::DAG_JSON => Some(Format::DagJson),
-        codec::DAG_CBOR => Some(Format::DagCbor),
-        codec::JSON => Some(Format::Json),
-        codec::CBOR => Some(Format::Cbor),
-        _ => None,
-    };
+    let own = Format::of_codec(found.cid().codec());
     let format = match (found.request.format, own) {
         (None, Some(own)) => own,
         (Some(wanted), Some(own)) if wanted == own => own,
+        // The data model's codecs are JSON and CBOR with rules added: the same bytes.
+        (Some(Format::Json), Some(Format::DagJson)) => Format::Json,
+        (Some(Format::Cbor), Some(Format::DagCbor)) => Format::Cbor,
         (wanted, _) => return Err(mismatch(found, wanted)),
     };
     let (kind, ending) = match format {

@@ -104,7 +104,10 @@ impl Found<'_> {
     }
 
     fn tag(&self) -> String {
-        etag::of(self.cid(), self.request.format)
+        match &self.request.car {
+            Some(form) => etag::of_car(&self.path, form),
+            None => etag::of(self.cid(), self.request.format),
+        }
     }
 
     /// The headers of every reply with content.
@@ -128,8 +131,14 @@ impl Found<'_> {
     fn location(&self, format: Format) -> String {
         let kept = self.request.query.split('&');
         let kept = kept.filter(|pair| !pair.is_empty() && !pair.starts_with("format="));
-        let pairs: Vec<String> =
+        let mut pairs: Vec<String> =
             kept.map(str::to_owned).chain([format!("format={}", format.name())]).collect();
+        for (name, value) in self.request.parameters.iter().filter(|_| format == Format::Car) {
+            // What the query says itself stands before what `Accept` says.
+            if !pairs.iter().any(|pair| pair.split('=').next() == Some(name)) {
+                pairs.push(format!("{name}={}", escape::encode(value.as_bytes())));
+            }
+        }
         let slash = if self.request.ends_in_slash() { "/" } else { "" };
         let names = escape::encode_path(&self.path.segments);
         format!("{}{names}{slash}?{}", self.base, pairs.join("&"))
@@ -186,6 +195,9 @@ impl Found<'_> {
 
 /// Answers in the form that was asked for, or in the one that the codec suggests.
 pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
+    if let Some(form) = &found.request.car {
+        return car::respond(found, form).await;
+    }
     if let Some(name) = found.place.inside.first() {
         let text = format!(
             "{name:?} is inside the block {}, and only whole blocks are served: ask for that",
@@ -196,11 +208,12 @@ pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
     match found.request.format {
         Some(Format::Raw) => return block::respond(found).await,
         Some(Format::Tar) => return tar::respond(found).await,
-        Some(Format::Car) => return car::respond(found).await,
         Some(Format::IpnsRecord) => {
             return Err(Refusal::bad("only names under /ipns have records"));
         }
-        Some(Format::DagJson | Format::DagCbor | Format::Json | Format::Cbor) | None => {}
+        // A CAR was answered above.
+        Some(Format::Car | Format::DagJson | Format::DagCbor | Format::Json | Format::Cbor)
+        | None => {}
     }
     if !found.is_plain() {
         return codec::respond(found).await;
