@@ -92,12 +92,7 @@ impl Dag {
 
     /// The entry of a dag-pb node by its name: through the HAMT if it is one. The first of
     /// several entries of the same name wins.
-    async fn entry(
-        &self,
-        cid: &Cid,
-        name: &str,
-        way: &mut Vec<Cid>,
-    ) -> Result<Cid, DagError> {
+    async fn entry(&self, cid: &Cid, name: &str, way: &mut Vec<Cid>) -> Result<Cid, DagError> {
         let block = self.block(cid).await?;
         let node = dag_pb::Node::decode(block.data()).map_err(|e| malformed(cid, &e))?;
         if let Ok(fs) = FsNode::of(&node)

@@ -74,13 +74,21 @@ impl Outgoing {
     }
 
     /// Bytes as the node sends them.
-    pub fn pieces<E>(mut results: mpsc::Receiver<Result<Bytes, E>>) -> Self
+    pub fn pieces<E>(results: mpsc::Receiver<Result<Bytes, E>>) -> Self
     where
         E: Into<Error> + Send + 'static,
     {
-        let pieces = stream::poll_fn(move |context| results.poll_recv(context));
-        Self::Pieces(Box::pin(pieces.map(|piece| piece.map_err(E::into))))
+        Self::Pieces(as_pieces(results))
     }
+}
+
+/// Bytes as the node sends them, not yet a body.
+pub fn as_pieces<E>(mut results: mpsc::Receiver<Result<Bytes, E>>) -> Pieces
+where
+    E: Into<Error> + Send + 'static,
+{
+    let pieces = stream::poll_fn(move |context| results.poll_recv(context));
+    Box::pin(pieces.map(|piece| piece.map_err(E::into)))
 }
 
 /// A reply with headers and a body.

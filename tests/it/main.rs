@@ -19,6 +19,8 @@ mod envelope;
 mod faulty;
 mod gate;
 mod gateway;
+mod gateway_car;
+mod gateway_fixtures;
 mod harness;
 mod http_client;
 mod journeys;
