@@ -136,14 +136,15 @@ impl Daemon {
         let (gateways, open) =
             bind("Addresses.Gateway", &config.gateway_addresses(), &options).await?;
         let guard = settings::guard(&config, &bound)?;
+        let watch = options.watch.clone();
+        let pages = gateway::Service::new(node.clone(), settings::gateway(&config)?, watch);
         let daemon = Self { root: root.to_owned(), router, stop, serving: TaskTracker::new() };
         for api in apis {
             let service = Service::new(daemon.router.clone(), guard.clone());
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
         }
         for gateway in gateways {
-            let service = gateway::Service::new(node.clone(), options.watch.clone());
-            task::track(&daemon.serving, gateway.serve(service, daemon.stop.clone()));
+            task::track(&daemon.serving, gateway.serve(pages.clone(), daemon.stop.clone()));
         }
         // The gateway's file first: whoever waits for the RPC expects it to be there.
         match open.iter().find_map(|address| address.reachable().url()) {

@@ -16,7 +16,7 @@ use super::{Dag, DagError, Unixfs, malformed};
 use crate::ipld::cid::{Cid, codec};
 use crate::task;
 use crate::unixfs::hamt;
-use crate::unixfs::node::{FsNode, Kind};
+use crate::unixfs::node::{FsNode, Kind, Mtime};
 
 /// Entries waiting for the reader.
 const ENTRIES: usize = 64;
@@ -109,16 +109,24 @@ impl Dag {
     /// # Errors
     /// As [`Dag::unixfs`]; what is not UnixFS is [`What::Other`], not an error.
     pub async fn what(&self, cid: &Cid) -> Result<What, DagError> {
+        Ok(self.what_and_when(cid).await?.0)
+    }
+
+    /// The same, with the time of its last change where it tells one.
+    ///
+    /// # Errors
+    /// As [`Self::what`].
+    pub async fn what_and_when(&self, cid: &Cid) -> Result<(What, Option<Mtime>), DagError> {
         if cid.codec() == codec::RAW {
             let at = *cid;
             let row = self.store.run(move |core| core.stat(&at)).await?;
             let row = row.ok_or_else(|| DagError::NotFound(Box::new(*cid)))?;
-            return Ok(What::File(row.size.into()));
+            return Ok((What::File(row.size.into()), None));
         }
         match self.unixfs(cid).await {
-            Ok(Unixfs::Raw(data)) => Ok(What::File(data.len() as u64)),
-            Ok(Unixfs::Node(_, fs)) => Ok(what(&fs)),
-            Err(DagError::NotUnixfs(_)) => Ok(What::Other),
+            Ok(Unixfs::Raw(data)) => Ok((What::File(data.len() as u64), None)),
+            Ok(Unixfs::Node(_, fs)) => Ok((what(&fs), fs.mtime)),
+            Err(DagError::NotUnixfs(_)) => Ok((What::Other, None)),
             Err(error) => Err(error),
         }
     }

@@ -17,7 +17,7 @@ use super::request::Format;
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
 
-/// Version of the generated listing: changes whenever its HTML does, so that caches notice.
+/// Version of the generated pages: changes whenever their HTML does, so that caches notice.
 const LISTING: &str = "henge1";
 
 /// The ETag of what a CID and a format make; data has a format without being asked for it. An
@@ -42,6 +42,11 @@ pub fn of_car(path: &Path, form: &CarForm) -> String {
 /// The ETag of a folder's generated listing.
 pub fn of_listing(cid: &Cid) -> String {
     format!("\"DirIndex-{LISTING}_CID-{cid}\"")
+}
+
+/// The ETag of a page that shows data.
+pub fn of_data_page(cid: &Cid) -> String {
+    format!("\"DagIndex-{LISTING}_CID-{cid}\"")
 }
 
 /// Whether `If-None-Match` names the tag: compared weakly, `*` names all.

@@ -21,6 +21,7 @@ use super::error::Refusal;
 use super::escape;
 use super::extent::{CarForm, PARAMETERS};
 use crate::ipld::cid::codec;
+use crate::ipld::path::Path;
 
 /// A form of content that has to be asked for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +118,10 @@ pub struct Request {
     pub if_range: Option<String>,
     /// `If-None-Match`, several joined by commas.
     pub known: Option<String>,
+    /// `If-Modified-Since`.
+    pub since: Option<String>,
+    /// A browser asks for a page.
+    pub accepts_page: bool,
     /// Only what is here already.
     pub only_if_cached: bool,
     /// A browser wants to install the answer as a service worker.
@@ -173,12 +178,25 @@ impl Request {
             range: joined(headers, &header::RANGE),
             if_range: joined(headers, &header::IF_RANGE),
             known: joined(headers, &header::IF_NONE_MATCH),
+            since: joined(headers, &header::IF_MODIFIED_SINCE),
+            accepts_page: accepts_page(headers),
             only_if_cached: has_word(headers, &header::CACHE_CONTROL, "only-if-cached"),
             service_worker: has_word(headers, &SERVICE_WORKER, "script"),
             download: option("download").is_some_and(|value| value == "true"),
             filename: option("filename"),
             uri: option("uri"),
         })
+    }
+
+    /// Whether clients can check what is asked for: a block by its CID, a CAR, a signed record.
+    pub fn is_trustless(&self, path: &Path) -> bool {
+        match (self.format, path.cid()) {
+            (Some(Format::Car), Some(_)) => true,
+            (Some(Format::Raw), Some(_)) | (Some(Format::IpnsRecord), None) => {
+                path.segments.is_empty()
+            }
+            _ => false,
+        }
     }
 
     /// Whether the address ends as a folder's does.
@@ -204,6 +222,11 @@ const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-proto");
 fn by_name(name: &str) -> Result<Format, Refusal> {
     let found = FORMATS.iter().find(|(_, known, _)| *known == name);
     found.map(|(format, ..)| *format).ok_or_else(|| Refusal::bad(format!("no format {name:?}")))
+}
+
+/// Whether a page is among what is accepted by name: browsers say so, tools do not.
+pub fn accepts_page(headers: &HeaderMap) -> bool {
+    joined(headers, &header::ACCEPT).is_some_and(|accepted| accepted.contains("text/html"))
 }
 
 /// The first form that `Accept` names, with its parameters; what browsers send names none.

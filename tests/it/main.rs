@@ -21,6 +21,7 @@ mod gate;
 mod gateway;
 mod gateway_car;
 mod gateway_fixtures;
+mod gateway_rules;
 mod harness;
 mod http_client;
 mod journeys;
