@@ -6,6 +6,7 @@
 
 mod bad_args;
 mod bad_input;
+mod browser;
 mod car;
 mod cids;
 mod clients;
@@ -21,6 +22,7 @@ mod gate;
 mod gateway;
 mod gateway_car;
 mod gateway_fixtures;
+mod gateway_latency;
 mod gateway_rules;
 mod harness;
 mod http_client;
