@@ -14,6 +14,8 @@
     )
 )]
 
+use super::escape::segment;
+
 /// Largest file, in bytes.
 pub const FILE_MAX_BYTES: u64 = 64 << 10;
 /// Longest target that a rule makes of a path, in bytes: a rule may name what it caught many times.
@@ -78,7 +80,7 @@ fn rule(line: &str) -> Result<Rule, String> {
     }
     let elsewhere = to.starts_with("https://") || to.starts_with("http://");
     let moves = (300..400).contains(&status);
-    if !to.starts_with('/') && !(elsewhere && moves) {
+    if !(to.starts_with('/') || elsewhere && moves) {
         return Err("the target must begin with '/', or be the URL of a redirect".into());
     }
     Ok(Rule { from: from.to_owned(), to: to.to_owned(), status })
@@ -92,6 +94,13 @@ fn rule(line: &str) -> Result<Rule, String> {
 pub fn find(rules: &[Rule], path: &str) -> Result<Option<Target>, String> {
     let met = rules.iter().find_map(|rule| Some((rule, caught(&rule.from, path)?)));
     let Some((rule, caught)) = met else { return Ok(None) };
+    // What was caught is a part of a path, and must not become more in an address.
+    let moves = (300..400).contains(&rule.status);
+    let value = |text: &str| match moves {
+        true => text.split('/').map(|n| segment(n.as_bytes())).collect::<Vec<_>>().join("/"),
+        false => text.to_owned(),
+    };
+    let caught: Vec<_> = caught.into_iter().map(|(name, text)| (name, value(text))).collect();
     let to = fill(&rule.to, &caught).ok_or("the target of a rule is too long")?;
     Ok(Some(Target { to, status: rule.status }))
 }
@@ -133,7 +142,7 @@ fn caught<'a>(pattern: &'a str, path: &'a str) -> Option<Vec<(&'a str, &'a str)>
 
 /// A target with what was caught in place of its placeholders. A colon that begins no known name
 /// stands for itself.
-fn fill(to: &str, caught: &[(&str, &str)]) -> Option<String> {
+fn fill(to: &str, caught: &[(&str, String)]) -> Option<String> {
     let mut out = String::new();
     let mut rest = to;
     while let Some((before, after)) = rest.split_once(':') {
@@ -180,10 +189,13 @@ mod tests {
             ("/away/a", "https://example.com:8080/a?y=:z", 308),
             ("/", "/index.html", 200),
             ("/ą/ę", "/index.html", 200),
+            ("/splat/a b/?x#y\\", "/other/a%20b/%3Fx%23y%5C", 307),
         ] {
             let found = find(&rules, path).unwrap().unwrap();
             assert_eq!((found.to.as_str(), found.status), (to, status), "{path}");
         }
+        let page = find(&parse("/a/* /b/:splat 200").unwrap(), "/a/b c").unwrap().unwrap();
+        assert_eq!(page.to, "/b/b c");
         assert_eq!(find(&parse("/a /b").unwrap(), "/c"), Ok(None));
         assert_eq!(find(&parse("/a/* /b").unwrap(), "/a"), Ok(None));
     }

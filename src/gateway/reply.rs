@@ -20,6 +20,7 @@ use hyper::Response;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
+    VARY,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, Sleep};
@@ -178,6 +179,7 @@ pub fn refused(refusal: &Refusal, head: bool, page: bool) -> Response<Outgoing> 
     };
     let headers = response.headers_mut();
     headers.extend(refusal.extra.clone());
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
     if page {
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     }

@@ -3,7 +3,8 @@
 use henge::ipld::car::CarReader;
 
 use crate::gateway_fixtures::Fixtures;
-use crate::web::Page;
+use crate::harness::{Daemon, Repo};
+use crate::web::{Page, ask};
 
 const TWO_FILES: &str = "bafybeietjm63oynimmv5yyqay33nui4y4wx6u3peezwetxgiwvfmelutzu";
 const MIXED: &str = "bafybeidh6k2vzukelqtrjsmd4p52cpmltd2ufqrdtdg6yigi73in672fwu";
@@ -222,4 +223,35 @@ fn each_car_has_a_tag_and_a_name_of_its_own() {
     // Another path to the same file is another CAR.
     let direct = all.get(&format!("/ipfs/{MULTI}?format=car"), &[]);
     assert!(tags.insert(direct.header("Etag").to_owned()));
+}
+
+#[test]
+fn a_file_that_repeats_itself_is_sent_once_or_each_time() {
+    let repo = Repo::for_daemon();
+    // Eight chunks of the same bytes under nodes of two: every level repeats.
+    repo.file("zeros", vec![0; 8 * 1024]);
+    let args =
+        ["add", "-Q", "--cid-version=1", "--chunker=size-1024", "--max-file-links=2", "zeros"];
+    let root = repo.ok(args);
+    let links = |cid: &str| repo.ok(["refs", cid]).lines().next().unwrap().to_owned();
+    let upper = links(&root);
+    let lower = links(&upper);
+    let leaf = links(&lower);
+    let daemon = Daemon::start(&repo);
+    let get = |query: &str| {
+        let page = ask(&daemon.gateway, "GET", &format!("/ipfs/{root}?format=car{query}"), &[]);
+        blocks(&page)
+    };
+    let once = [&root, &upper, &lower, &leaf];
+    for query in ["", "&dag-scope=entity", "&entity-bytes=0:*", "&entity-bytes=1:-2"] {
+        assert_eq!(get(query), once.map(String::clone), "{query}");
+    }
+    // Its left half in part, its right half whole: nothing is missing, nothing comes twice.
+    assert_eq!(get("&entity-bytes=3000:*"), once.map(String::clone));
+    let each = get("&car-dups=y");
+    assert_eq!(each, get("&car-dups=y&dag-scope=entity"));
+    let count = |cid: &String| each.iter().filter(|met| *met == cid).count();
+    assert_eq!(once.map(count), [1, 2, 4, 8]);
+    assert_eq!(each[..4], once.map(String::clone));
+    assert_eq!(get("&car-dups=y&entity-bytes=3000:5000").len(), 1 + 2 + 3 + 3);
 }

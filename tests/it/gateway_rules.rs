@@ -241,6 +241,7 @@ fn browsers_get_pages_of_data_and_of_errors() {
         assert_eq!(page.header("Content-Type"), "text/html; charset=utf-8");
         assert_eq!(page.header("Content-Disposition"), "");
         assert!(!page.header("Cache-Control").contains("immutable"));
+        assert_eq!(page.header("Vary"), "Accept");
         let text = page.text();
         assert!(text.contains("\"foo\": {") && text.ends_with("</html>\n"), "{text}");
         let link = text.split("<pre>").nth(1).unwrap().split("href=\"").nth(1).unwrap();

@@ -74,11 +74,14 @@ impl Found<'_> {
         self.is_plain() && self.place.what == What::Directory
     }
 
+    fn is_data(&self) -> bool {
+        matches!(self.cid().codec(), codecs::DAG_JSON | codecs::DAG_CBOR)
+    }
+
     /// Whether data is shown as a page: no form of it is asked for, and a browser asks.
     fn is_shown(&self) -> bool {
-        let data = matches!(self.cid().codec(), codecs::DAG_JSON | codecs::DAG_CBOR);
         let plain = self.request.format.is_none() && !self.request.download;
-        data && plain && self.request.accepts_page && self.place.inside.is_empty()
+        self.is_data() && plain && self.request.accepts_page && self.place.inside.is_empty()
     }
 
     /// The address of a folder, or of a page of data, that was asked for without the slash that
@@ -99,6 +102,9 @@ impl Found<'_> {
 
     /// The reply to a client that has the content already.
     fn unchanged(&self) -> Option<Response<Outgoing>> {
+        if self.request.known.is_none() && self.request.since.is_none() {
+            return None;
+        }
         let mut map = self.headers("");
         map.remove(CONTENT_TYPE);
         // A page of ours: as good as new for as long as it is made the same way.
@@ -142,6 +148,10 @@ impl Found<'_> {
         map.insert(IPFS_PATH, headers::value(&self.shown));
         if let Some(roots) = headers::roots(&self.place.roots) {
             map.insert(IPFS_ROOTS, roots);
+        }
+        if self.request.format.is_none() && self.is_data() {
+            // Browsers get a page at the same address.
+            map.insert(VARY, HeaderValue::from_static("Accept"));
         }
         if let Some(format) = self.request.format.filter(|_| self.request.negotiated) {
             map.insert(VARY, HeaderValue::from_static("Accept"));
