@@ -148,3 +148,50 @@ pub fn guard(config: &Config, listeners: &[Address]) -> Result<Guard, BootError>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(section: Value) -> gateway::Settings {
+        gateway(&Config::from_value(json!({ "Gateway": section })).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_empty_section_gives_kubos_defaults() {
+        for section in [json!({}), json!({"RootRedirect": "", "PublicGateways": null})] {
+            let settings = told(section);
+            assert_eq!(settings.retrieval_time, Some(Duration::from_secs(30)));
+            assert_eq!(settings.request_time, Duration::from_secs(3600));
+            assert_eq!((settings.requests_max, settings.range_file_max), (Some(4096), None));
+            assert!(settings.deserialized && settings.error_pages && !settings.converts);
+            assert_eq!((settings.root_redirect, settings.hosts), (None, Hosts::default()));
+        }
+    }
+
+    #[test]
+    fn zero_lifts_bounds_and_other_values_are_taken() {
+        let none = told(json!({
+            "RetrievalTimeout": "0s", "MaxConcurrentRequests": 0, "MaxRangeRequestFileSize": 0,
+            "MaxRequestDuration": "0s",
+        }));
+        assert_eq!(
+            (none.retrieval_time, none.requests_max, none.range_file_max),
+            (None, None, None)
+        );
+        assert_eq!(none.request_time, Duration::from_secs(3600));
+        let some = told(json!({
+            "RetrievalTimeout": "5s", "MaxConcurrentRequests": 7, "MaxRangeRequestFileSize": "5GiB",
+            "MaxRequestDuration": "2m", "DisableHTMLErrors": true, "DeserializedResponses": false,
+            "PublicGateways": {"localhost": null},
+        }));
+        assert_eq!(some.retrieval_time, Some(Duration::from_secs(5)));
+        assert_eq!((some.requests_max, some.range_file_max), (Some(7), Some(5 << 30)));
+        assert_eq!(some.request_time, Duration::from_secs(120));
+        assert!(!some.error_pages && !some.deserialized && some.hosts != Hosts::default());
+    }
+}
