@@ -156,6 +156,12 @@ impl Daemon {
         let (gateways, open) =
             bind("Addresses.Gateway", &config.gateway_addresses(), &options).await?;
         let guard = settings::guard(&config, &bound)?;
+        let pages = gateway::Service::new(
+            node.clone(),
+            settings::gateway(&config)?,
+            options.watch.clone(),
+            metrics.clone(),
+        );
         let daemon =
             Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), online };
         for api in apis {
@@ -163,9 +169,7 @@ impl Daemon {
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
         }
         for gateway in gateways {
-            let service =
-                gateway::Service::new(node.clone(), options.watch.clone(), metrics.clone());
-            task::track(&daemon.serving, gateway.serve(service, daemon.stop.clone()));
+            task::track(&daemon.serving, gateway.serve(pages.clone(), daemon.stop.clone()));
         }
         // The gateway's file first: whoever waits for the RPC expects it to be there.
         match open.iter().find_map(|address| address.reachable().url()) {

@@ -173,9 +173,10 @@ fn dag_kind(error: &DagError) -> Kind {
         DagError::Exchange(ExchangeError::Refused(_)) => Kind::Invalid,
         DagError::Exchange(ExchangeError::Store(error)) => store_kind(error),
         DagError::Exchange(ExchangeError::Closed) => Kind::Cancelled,
-        DagError::Malformed { .. } | DagError::IsDirectory | DagError::NotUnixfs(_) => {
-            Kind::Invalid
-        }
+        DagError::Malformed { .. }
+        | DagError::IsDirectory
+        | DagError::NotUnixfs(_)
+        | DagError::TooLarge(_) => Kind::Invalid,
         DagError::Name(_) => Kind::Unsupported,
     }
 }

@@ -6,6 +6,7 @@
 
 mod bad_args;
 mod bad_input;
+mod browser;
 mod car;
 mod cids;
 mod clients;
@@ -20,6 +21,10 @@ mod envelope;
 mod faulty;
 mod gate;
 mod gateway;
+mod gateway_car;
+mod gateway_fixtures;
+mod gateway_latency;
+mod gateway_rules;
 mod harness;
 mod http_client;
 mod interop;
