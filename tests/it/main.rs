@@ -30,4 +30,3 @@ mod store_regressions;
 mod surface;
 mod surface_repo;
 mod tidy;
-mod web;
