@@ -175,8 +175,7 @@ impl Message {
     pub fn frame(&self) -> Bytes {
         let body = self.encode();
         let mut out = BytesMut::with_capacity(body.len().saturating_add(5));
-        // A buffer that grows takes any length.
-        let _ = prost::encoding::encode_varint(body.len() as u64, &mut out);
+        prost::encoding::encode_varint(body.len() as u64, &mut out);
         out.extend_from_slice(&body);
         out.freeze()
     }

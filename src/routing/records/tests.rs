@@ -20,7 +20,7 @@ fn providers_live_48_hours_and_their_addresses_24() {
     assert_eq!(records.add_provider(b"hash", &one, NOW).unwrap(), Kept::Added);
     assert_eq!(records.add_provider(b"hash", &one, NOW).unwrap(), Kept::Renewed);
     assert_eq!(records.counts().unwrap().providers, 1);
-    assert_eq!(records.providers(b"hash", NOW).unwrap(), [one.clone()]);
+    assert!(records.providers(b"hash", NOW).unwrap().iter().eq([&one]));
     assert!(records.providers(b"other", NOW).unwrap().is_empty());
     let bare = Contact { addrs: Vec::new(), ..one.clone() };
     assert_eq!(records.providers(b"hash", NOW + ADDRESS_LIFE_S).unwrap(), [bare]);
