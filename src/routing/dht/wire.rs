@@ -344,6 +344,30 @@ mod tests {
     }
 
     #[test]
+    fn damage_is_never_a_panic() {
+        use rand::{RngExt as _, SeedableRng as _};
+        let mut rng = rand::rngs::StdRng::seed_from_u64(9);
+        let mut message = Message::put_value(&b"/ipns/x"[..], &b"value"[..]);
+        message.closer = vec![contact("/ip4/1.2.3.4/tcp/4001/ws"); 3];
+        message.providers = vec![contact("/dns4/x.org/udp/443/quic-v1")];
+        let good = message.frame();
+        for _ in 0..20_000 {
+            let mut bad = BytesMut::from(&good[..]);
+            for _ in 0..rng.random_range(1..4) {
+                let at = rng.random_range(0..bad.len());
+                bad[at] = rng.random();
+            }
+            bad.truncate(rng.random_range(0..=good.len()));
+            if let Ok(Some(frame)) = split_frame(&mut bad)
+                && let Ok(read) = Message::decode(frame)
+            {
+                let again = Message::decode(read.encode().into());
+                assert_eq!(again, Ok(read), "what was read can be written");
+            }
+        }
+    }
+
+    #[test]
     fn lists_and_keys_are_bounded() {
         let addrs = vec![Bytes::from("/ip4/1.2.3.4".parse::<Multiaddr>().unwrap().to_vec()); 99];
         let peer =
