@@ -60,6 +60,9 @@ fn trap_13_a_full_key_gives_up_the_crowded() {
     let found = records.providers(b"hash", NOW + 50).unwrap();
     assert!(found.contains(&newest) && found.contains(&honest) && found.len() == 10);
     assert_eq!(records.counts().unwrap().providers, 10);
+    let late = NOW + PROVIDER_LIFE_S + 45;
+    records.add_provider(b"hash", &at(4), late).unwrap();
+    assert_eq!(records.providers(b"hash", late).unwrap().len(), 6, "the expired go first");
 }
 
 /// Security case 19.
