@@ -33,9 +33,9 @@ Examples:
 
 impl Id {
     /// Prints JSON, or what the format asks for.
-    pub async fn run(self, link: &Link, offline: bool) -> Result<(), CliError> {
+    pub async fn run(self, link: &Link) -> Result<(), CliError> {
         let ask = self.peer.iter().fold(Ask::new("id"), |ask, peer| ask.arg(peer.as_str()));
-        let ask = ask.option("peerid-base", &self.peerid_base).option("offline", offline);
+        let ask = ask.option("peerid-base", &self.peerid_base);
         link.each(ask, |reply| match (&self.format, link.prints_json()) {
             (None, true) => output::json(reply),
             (None, false) => output::part(format!("{}\n\n", tabbed(reply)?)),

@@ -193,7 +193,7 @@ impl Command {
             Self::Diag(command) => command.run(&link().await?).await,
             Self::Log(command) => command.run(&link().await?).await,
             Self::Commands(command) => command.run(&link::Link::pure(global)).await,
-            Self::Id(command) => command.run(&link().await?, global.offline).await,
+            Self::Id(command) => command.run(&link().await?).await,
         }
     }
 }
