@@ -8,7 +8,7 @@
 //! | [`ipld`], [`unixfs`], [`proto`] | vocabulary: CIDs, blocks, paths, codecs, files and folders |
 //! | [`clock`], [`machine`], [`log`], [`metrics`] | times as text; what the process takes; what it tells of itself |
 //! | [`task`], [`store`], [`net`] | mechanisms: tasks; blocks, pins and edges on the disk; peers |
-//! | [`exchange`], [`dag`] | services: fetch and serve blocks; read, walk and import DAGs |
+//! | [`exchange`], [`routing`], [`dag`] | services: blocks from others; the DHTs; DAGs |
 //! | [`node`] | the core: every behaviour is a method of `Node` |
 //! | [`rpc`], [`gateway`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
 

@@ -139,7 +139,7 @@ impl Cid {
 }
 
 /// The arguments, or the lines of standard input that are not empty.
-fn or_stdin(given: Vec<String>) -> Result<Vec<String>, CliError> {
+pub(super) fn or_stdin(given: Vec<String>) -> Result<Vec<String>, CliError> {
     if !given.is_empty() {
         return Ok(given);
     }

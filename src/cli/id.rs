@@ -1,5 +1,6 @@
 //! `henge id` and `henge version`.
 
+use serde::Serialize as _;
 use serde_json::Value;
 
 use super::link::{Ask, Link};
@@ -8,8 +9,9 @@ use super::{Encoding, Global};
 use crate::config::program_name;
 use crate::rpc;
 
-/// Print who this node is.
+/// Print who this node is, or another.
 #[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Id {
     /// A peer; this node without one.
     #[arg(value_name = "PEER")]
@@ -17,19 +19,40 @@ pub struct Id {
     /// Shape of the output: tokens <id>, <aver>, <pubkey>, <addrs>, <protocols>.
     #[arg(long, short = 'f', value_name = "FORMAT")]
     format: Option<String>,
+    /// Spelling of the ID: b58mh, or the multibase of a CID.
+    #[arg(long, value_name = "BASE", default_value = "b58mh")]
+    peerid_base: String,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  henge id                                   this node
+  henge id -f '<addrs>\\n'                   where it can be reached
+  henge id 12D3Koo... -f '<aver>\\n'         what another one runs
+  henge --offline id --peerid-base=k <id>    another spelling, without asking anybody";
 
 impl Id {
     /// Prints JSON, or what the format asks for.
     pub async fn run(self, link: &Link) -> Result<(), CliError> {
         let ask = self.peer.iter().fold(Ask::new("id"), |ask, peer| ask.arg(peer.as_str()));
+        let ask = ask.option("peerid-base", &self.peerid_base);
         link.each(ask, |reply| match (&self.format, link.prints_json()) {
             (None, true) => output::json(reply),
-            (None, false) => line(format!("{reply:#}")),
-            (Some(format), _) => line(shown(reply, format)),
+            (None, false) => output::part(format!("{}\n\n", tabbed(reply)?)),
+            // As in Kubo, a format brings its own newlines.
+            (Some(format), _) => output::part(shown(reply, format)),
         })
         .await
     }
+}
+
+/// JSON as Go indents it.
+fn tabbed(value: &Value) -> Result<String, CliError> {
+    let mut text = Vec::new();
+    let shape = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    let mut to = serde_json::Serializer::with_formatter(&mut text, shape);
+    value.serialize(&mut to).map_err(|e| CliError::new(e.to_string()))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The format with its tokens replaced.

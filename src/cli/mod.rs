@@ -4,6 +4,7 @@
 
 mod add;
 mod block;
+mod bootstrap;
 mod car;
 mod cat;
 mod cid;
@@ -22,12 +23,14 @@ mod ls;
 mod multibase;
 mod output;
 mod pin;
+mod ping;
 mod progress;
 mod refs;
 mod repo;
 mod resolve;
 mod share;
 mod socket;
+mod swarm;
 mod upload;
 mod walk;
 
@@ -143,6 +146,10 @@ enum Command {
     Repo(repo::Repo),
     #[command(subcommand)]
     Stats(repo::Stats),
+    #[command(subcommand)]
+    Swarm(swarm::Swarm),
+    Bootstrap(bootstrap::Bootstrap),
+    Ping(ping::Ping),
     Config(config::Config),
     #[command(subcommand)]
     Cid(cid::Cid),
@@ -177,6 +184,9 @@ impl Command {
             Self::Pin(command) => command.run(&link().await?).await,
             Self::Repo(command) => command.run(&link().await?).await,
             Self::Stats(command) => command.run(&link().await?).await,
+            Self::Swarm(command) => command.run(&link().await?).await,
+            Self::Bootstrap(command) => command.run(&link().await?).await,
+            Self::Ping(command) => command.run(&link().await?).await,
             Self::Config(command) => command.run(global).await,
             Self::Cid(command) => command.run(&link::Link::pure(global)).await,
             Self::Multibase(command) => command.run(&link::Link::pure(global)).await,

@@ -53,6 +53,16 @@ pub fn line(text: impl std::fmt::Display) -> Result<(), CliError> {
     Ok(writeln!(io::stdout().lock(), "{text}")?)
 }
 
+/// Prints text on stdout, which brings its own newlines.
+///
+/// # Errors
+/// As [`line()`].
+pub fn part(text: impl std::fmt::Display) -> Result<(), CliError> {
+    let mut out = io::stdout().lock();
+    write!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
 /// Prints a reply as it is.
 ///
 /// # Errors

@@ -27,6 +27,9 @@ pub fn expanded(config: &Config) -> Config {
         });
         put(&mut expanded, key, Value::Array(list.collect()));
     }
+    if config.get("Bootstrap").is_some() {
+        put(&mut expanded, "Bootstrap", config.bootstrap_peers().into());
+    }
     if let Some(Value::Object(resolvers)) = config.get(RESOLVERS) {
         let mut resolvers = resolvers.clone();
         resolvers.retain(|_, resolver| resolver.as_str() != Some(AUTO));

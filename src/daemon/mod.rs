@@ -2,32 +2,29 @@
 //! back.
 
 mod network;
+mod online;
 mod settings;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::mpsc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::repo::{self, Repo};
 use crate::config::{Config, FileError, IdentityError, RepoError, check};
-use crate::exchange::bitswap::{self, Bitswap, Search};
-use crate::exchange::engine;
 use crate::gateway;
 use crate::gateway::visit::Watch;
 use crate::http::{Address, Listener};
 use crate::metrics::Metrics;
-use crate::net::{self, Net};
-use crate::node::{KUBO_LEVEL, KUBO_REPO, Network, Node};
+use crate::net;
+use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
 use crate::rpc::Router;
 use crate::rpc::http::Service;
 use crate::store::{Store, StoreError};
 use crate::task;
+use online::Online;
 
 /// File of a running daemon's repository that tells where its RPC listens.
 pub const API_FILE: &str = "api";
@@ -128,12 +125,6 @@ pub struct Daemon {
     online: Option<Online>,
 }
 
-/// What an online daemon stops, in the order in which it started.
-struct Online {
-    net: net::Stop,
-    exchange: bitswap::Stop,
-}
-
 impl Daemon {
     /// The boot list. Says each step in the words that Kubo's tools wait for; the last of them
     /// comes when everything answers.
@@ -154,7 +145,10 @@ impl Daemon {
         say(&format!("PeerID: {}", config.peer_id().unwrap_or_default()));
         let (node, online) = match options.offline {
             true => (node, None),
-            false => go_online(node, &config, &options).await?,
+            false => {
+                let (node, online) = Online::start(node, &config, options.any_port).await?;
+                (node, Some(online))
+            }
         };
         say_swarm(&node, say);
         let router = Router::new(node.clone(), repo, stop.clone());
@@ -162,6 +156,12 @@ impl Daemon {
         let (gateways, open) =
             bind("Addresses.Gateway", &config.gateway_addresses(), &options).await?;
         let guard = settings::guard(&config, &bound)?;
+        let pages = gateway::Service::new(
+            node.clone(),
+            settings::gateway(&config)?,
+            options.watch.clone(),
+            metrics.clone(),
+        );
         let daemon =
             Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), online };
         for api in apis {
@@ -169,9 +169,7 @@ impl Daemon {
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
         }
         for gateway in gateways {
-            let service =
-                gateway::Service::new(node.clone(), options.watch.clone(), metrics.clone());
-            task::track(&daemon.serving, gateway.serve(service, daemon.stop.clone()));
+            task::track(&daemon.serving, gateway.serve(pages.clone(), daemon.stop.clone()));
         }
         // The gateway's file first: whoever waits for the RPC expects it to be there.
         match open.iter().find_map(|address| address.reachable().url()) {
@@ -207,32 +205,12 @@ impl Daemon {
         if tokio::time::timeout(DRAIN_TIME, self.serving.wait()).await.is_err() {
             tracing::warn!("requests still in progress are cut off");
         }
-        if let Some(Online { net, exchange }) = self.online {
-            exchange.stop().await;
-            net.stop().await;
+        if let Some(online) = self.online {
+            online.stop().await;
         }
         // The last handle: the store is flushed and closed.
         drop(self.router);
     }
-}
-
-/// Connects the node with the network.
-async fn go_online(
-    node: Node,
-    config: &Config,
-    options: &Options,
-) -> Result<(Node, Option<Online>), BootError> {
-    let (settings, key) = (network::settings(config)?, network::key(config)?);
-    let (net, stop) = match Net::start(settings.clone(), key.clone()).await {
-        Err(net::NetError::Deaf(_)) if options.any_port => {
-            Net::start(network::on_any_port(settings), key).await
-        }
-        other => other,
-    }?;
-    let search: Search = Arc::new(|_| mpsc::channel(1).1);
-    let serve = engine::Settings { serve: config.flag("Bitswap.ServerEnabled") != Some(false) };
-    let (exchange, ends) = Bitswap::start(net.clone(), node.store().clone(), search, serve);
-    Ok((node.with_network(Network { net, exchange }), Some(Online { net: stop, exchange: ends })))
 }
 
 /// Where the swarm listens, in Kubo's words: each host and port once, with what listens there.

@@ -6,7 +6,9 @@ use data_encoding::BASE64;
 use super::BootError;
 use crate::config::repo::Repo;
 use crate::config::settings::{DagLayout, HamtEstimation, Import};
-use crate::config::{Config, Identity};
+use crate::config::{Config, FileError, Identity};
+use crate::gateway;
+use crate::gateway::hostname::{Host, Hosts};
 use crate::http::Address;
 use crate::node::{self, Settings};
 use crate::rpc::http::guard::{Authorization, Guard};
@@ -57,6 +59,69 @@ pub fn addresses(key: &'static str, texts: &[String]) -> Result<Vec<Address>, Bo
     texts.iter().map(parse).collect()
 }
 
+/// What the gateway is told.
+///
+/// `NoFetch` asks for what a node without a network does anyway.
+pub fn gateway(config: &Config) -> Result<gateway::Settings, BootError> {
+    let defaults = gateway::Settings::default();
+    let flag = |key, default| config.flag(key).unwrap_or(default);
+    let mut settings = gateway::Settings {
+        root_redirect: config
+            .text("Gateway.RootRedirect")
+            .filter(|target| !target.is_empty())
+            .map(str::to_owned),
+        deserialized: flag("Gateway.DeserializedResponses", defaults.deserialized),
+        converts: flag("Gateway.AllowCodecConversion", defaults.converts),
+        error_pages: !flag("Gateway.DisableHTMLErrors", !defaults.error_pages),
+        hosts: hosts(config),
+        range_file_max: config
+            .size_bytes("Gateway.MaxRangeRequestFileSize")?
+            .filter(|bytes| *bytes > 0),
+        requests_max: match config.int("Gateway.MaxConcurrentRequests") {
+            None => defaults.requests_max,
+            // None is not no requests at all, but no bound.
+            Some(most) => usize::try_from(most).ok().filter(|most| *most > 0),
+        },
+        no_fetch: config.flag("Gateway.NoFetch").unwrap_or(false),
+        retrieval_time: match config.span("Gateway.RetrievalTimeout")? {
+            None => defaults.retrieval_time,
+            Some(time) => Some(time).filter(|time| !time.is_zero()),
+        },
+        request_time: config
+            .span("Gateway.MaxRequestDuration")?
+            .filter(|time| !time.is_zero())
+            .unwrap_or(defaults.request_time),
+        added: defaults.added,
+    };
+    for (name, _) in config.map("Gateway.HTTPHeaders").into_iter().flatten() {
+        let values = config.list(&format!("Gateway.HTTPHeaders.{name}")).unwrap_or_default();
+        let added = settings.added.add(name, &values);
+        let refused = |reason| FileError::Value { key: "Gateway.HTTPHeaders", reason };
+        added.map_err(refused)?;
+    }
+    Ok(settings)
+}
+
+/// The hosts of `Gateway.PublicGateways` over Kubo's own; null forgets one of those.
+fn hosts(config: &Config) -> Hosts {
+    let mut hosts = Hosts::default();
+    for (name, entry) in config.map("Gateway.PublicGateways").into_iter().flatten() {
+        let Some(entry) = entry.as_object() else {
+            hosts.remove(name);
+            continue;
+        };
+        let flag = |key: &str| entry.get(key).and_then(|value| value.as_bool());
+        let paths = entry.get("Paths").and_then(|value| value.as_array()).into_iter().flatten();
+        hosts.add(Host {
+            name: name.clone(),
+            paths: paths.filter_map(|path| path.as_str().map(str::to_owned)).collect(),
+            subdomains: flag("UseSubdomains").unwrap_or(false),
+            deserialized: flag("DeserializedResponses"),
+        });
+    }
+    hosts
+}
+
 /// Who may call the RPC. Without secrets only this machine may.
 pub fn guard(config: &Config, listeners: &[Address]) -> Result<Guard, BootError> {
     let origins = config
@@ -82,5 +147,52 @@ pub fn guard(config: &Config, listeners: &[Address]) -> Result<Guard, BootError>
             let ports = listeners.iter().filter_map(Address::port).collect();
             Ok(Guard { origins, ports, authorizations })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn told(section: Value) -> gateway::Settings {
+        gateway(&Config::from_value(json!({ "Gateway": section })).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_empty_section_gives_kubos_defaults() {
+        for section in [json!({}), json!({"RootRedirect": "", "PublicGateways": null})] {
+            let settings = told(section);
+            assert_eq!(settings.retrieval_time, Some(Duration::from_secs(30)));
+            assert_eq!(settings.request_time, Duration::from_secs(3600));
+            assert_eq!((settings.requests_max, settings.range_file_max), (Some(4096), None));
+            assert!(settings.deserialized && settings.error_pages && !settings.converts);
+            assert_eq!((settings.root_redirect, settings.hosts), (None, Hosts::default()));
+        }
+    }
+
+    #[test]
+    fn zero_lifts_bounds_and_other_values_are_taken() {
+        let none = told(json!({
+            "RetrievalTimeout": "0s", "MaxConcurrentRequests": 0, "MaxRangeRequestFileSize": 0,
+            "MaxRequestDuration": "0s",
+        }));
+        assert_eq!(
+            (none.retrieval_time, none.requests_max, none.range_file_max),
+            (None, None, None)
+        );
+        assert_eq!(none.request_time, Duration::from_secs(3600));
+        let some = told(json!({
+            "RetrievalTimeout": "5s", "MaxConcurrentRequests": 7, "MaxRangeRequestFileSize": "5GiB",
+            "MaxRequestDuration": "2m", "DisableHTMLErrors": true, "DeserializedResponses": false,
+            "PublicGateways": {"localhost": null},
+        }));
+        assert_eq!(some.retrieval_time, Some(Duration::from_secs(5)));
+        assert_eq!((some.requests_max, some.range_file_max), (Some(7), Some(5 << 30)));
+        assert_eq!(some.request_time, Duration::from_secs(120));
+        assert!(!some.error_pages && !some.deserialized && some.hosts != Hosts::default());
     }
 }

@@ -10,7 +10,7 @@ use crate::ipld::cid::{Cid, codec, hash};
 use crate::task;
 
 /// Pieces of the CAR waiting for the reader; a block is two of them.
-const PIECES: usize = 16;
+pub(super) const PIECES: usize = 16;
 
 /// Pieces of a CAR as they come.
 pub type Pieces = mpsc::Receiver<Result<Bytes, DagError>>;

@@ -9,6 +9,7 @@ pub mod export;
 pub mod fetch;
 pub mod import;
 pub mod order;
+pub mod part;
 pub mod read;
 pub mod resolve;
 pub mod tree;
@@ -73,6 +74,9 @@ pub enum DagError {
     /// Content was asked of something that has none.
     #[error("{0} is not a UnixFS file or folder")]
     NotUnixfs(Box<Cid>),
+    /// A walk would need more memory than it may take: says what to ask for instead.
+    #[error("{0}")]
+    TooLarge(&'static str),
     /// The path begins with a mutable name.
     #[error("cannot resolve {0:?}: names are not supported yet")]
     Name(String),

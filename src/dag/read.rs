@@ -29,18 +29,18 @@ const AHEAD: usize = 8;
 /// sleeps holds them all.
 const PIECES: usize = 1;
 /// Deepest file that is read: no importer comes near, a chain made to exhaust memory does.
-const DEPTH_MAX: usize = 64;
+pub(super) const DEPTH_MAX: usize = 64;
 
 /// Content of a file as it arrives.
 pub type Content = mpsc::Receiver<Result<Bytes, DagError>>;
 
 /// A part of the file that lies under one child.
-struct Part {
-    cid: Cid,
-    start: u64,
-    end: u64,
+pub(super) struct Part {
+    pub(super) cid: Cid,
+    pub(super) start: u64,
+    pub(super) end: u64,
     /// What the parent says is below it, in bytes.
-    claimed: u64,
+    pub(super) claimed: u64,
 }
 
 /// A node whose parts are being read, the first of them in flight.
@@ -126,7 +126,7 @@ impl Dag {
 }
 
 /// A node's own content within the part, and the parts below it.
-fn open(part: &Part, node: Unixfs) -> Result<(Bytes, VecDeque<Part>), DagError> {
+pub(super) fn open(part: &Part, node: Unixfs) -> Result<(Bytes, VecDeque<Part>), DagError> {
     if size_of(&node)? != part.claimed {
         return Err(malformed(&part.cid, &"its size is not what its parent says"));
     }
@@ -145,7 +145,7 @@ fn open(part: &Part, node: Unixfs) -> Result<(Bytes, VecDeque<Part>), DagError> 
 }
 
 /// Content bytes of a node; an error for what has none.
-fn size_of(node: &Unixfs) -> Result<u64, DagError> {
+pub(super) fn size_of(node: &Unixfs) -> Result<u64, DagError> {
     match node {
         Unixfs::Raw(data) => Ok(data.len() as u64),
         Unixfs::Node(_, fs) => match fs.kind {

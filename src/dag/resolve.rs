@@ -31,15 +31,36 @@ impl Dag {
     /// # Errors
     /// [`DagError::NoLink`] names the segment and the block that lacks it.
     pub async fn resolve(&self, path: &Path) -> Result<Resolved, DagError> {
+        self.go_along(path, &mut Vec::new()).await
+    }
+
+    /// As [`Self::resolve`]; also gives the blocks that had to be read on the way, shards of
+    /// folders included, in the order they were read. The last block is not among them. There are
+    /// at most as many as names in the path, times the depth of a HAMT.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub async fn trace(&self, path: &Path) -> Result<(Vec<Cid>, Resolved), DagError> {
+        let mut way = Vec::new();
+        let resolved = self.go_along(path, &mut way).await?;
+        // A path that ends inside a block has read that block, too.
+        if !resolved.inside.is_empty() {
+            way.pop();
+        }
+        Ok((way, resolved))
+    }
+
+    async fn go_along(&self, path: &Path, way: &mut Vec<Cid>) -> Result<Resolved, DagError> {
         let mut at = match &path.root {
             Root::Ipfs(cid) => *cid,
             Root::Ipns(name) => return Err(DagError::Name(name.clone())),
         };
         let mut rest = path.segments.as_slice();
         while let [name, below @ ..] = rest {
+            way.push(at);
             match at.codec() {
                 codec::DAG_PB => {
-                    at = self.entry(&at, name).await?;
+                    at = self.entry(&at, name, way).await?;
                     rest = below;
                 }
                 codec::DAG_CBOR | codec::DAG_JSON | codec::CBOR | codec::JSON => {
@@ -71,13 +92,13 @@ impl Dag {
 
     /// The entry of a dag-pb node by its name: through the HAMT if it is one. The first of
     /// several entries of the same name wins.
-    async fn entry(&self, cid: &Cid, name: &str) -> Result<Cid, DagError> {
+    async fn entry(&self, cid: &Cid, name: &str, way: &mut Vec<Cid>) -> Result<Cid, DagError> {
         let block = self.block(cid).await?;
         let node = dag_pb::Node::decode(block.data()).map_err(|e| malformed(cid, &e))?;
         if let Ok(fs) = FsNode::of(&node)
             && fs.kind == Kind::Shard
         {
-            return self.sharded_entry(cid, node, fs, name).await;
+            return self.sharded_entry(cid, (node, fs), name, way).await;
         }
         let found = node.links.iter().find(|link| link.name_bytes() == name.as_bytes());
         found.map(|link| link.cid).ok_or_else(|| no_link(name, cid))
@@ -87,9 +108,9 @@ impl Dag {
     async fn sharded_entry(
         &self,
         root: &Cid,
-        mut node: dag_pb::Node,
-        mut fs: FsNode,
+        (mut node, mut fs): (dag_pb::Node, FsNode),
         name: &str,
+        way: &mut Vec<Cid>,
     ) -> Result<Cid, DagError> {
         let mut descent = Descent::new(name.as_bytes());
         loop {
@@ -99,6 +120,7 @@ impl Dag {
                 Slot::Empty => return Err(no_link(name, root)),
                 Slot::Shard(link) => link.cid,
             };
+            way.push(below);
             match self.unixfs(&below).await? {
                 Unixfs::Node(next, shard) if shard.kind == Kind::Shard => {
                     (node, fs) = (next, shard);

@@ -16,12 +16,12 @@ use super::{Dag, DagError, Unixfs, malformed};
 use crate::ipld::cid::{Cid, codec};
 use crate::task;
 use crate::unixfs::hamt;
-use crate::unixfs::node::{FsNode, Kind};
+use crate::unixfs::node::{FsNode, Kind, Mtime};
 
 /// Entries waiting for the reader.
 const ENTRIES: usize = 64;
 /// Deepest HAMT: its hash has 64 bits, a level uses at least 3 of them.
-const SHARD_DEPTH_MAX: usize = 22;
+pub(super) const SHARD_DEPTH_MAX: usize = 22;
 
 /// One entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,13 +109,21 @@ impl Dag {
     /// # Errors
     /// As [`Dag::unixfs`]; what is not UnixFS is [`What::Other`], not an error.
     pub async fn what(&self, cid: &Cid) -> Result<What, DagError> {
+        Ok(self.what_and_when(cid).await?.0)
+    }
+
+    /// The same, with the time of its last change where it tells one.
+    ///
+    /// # Errors
+    /// As [`Self::what`].
+    pub async fn what_and_when(&self, cid: &Cid) -> Result<(What, Option<Mtime>), DagError> {
         if cid.codec() == codec::RAW {
-            return Ok(What::File(self.block_size(cid).await?));
+            return Ok((What::File(self.block_size(cid).await?), None));
         }
         match self.unixfs(cid).await {
-            Ok(Unixfs::Raw(data)) => Ok(What::File(data.len() as u64)),
-            Ok(Unixfs::Node(_, fs)) => Ok(what(&fs)),
-            Err(DagError::NotUnixfs(_)) => Ok(What::Other),
+            Ok(Unixfs::Raw(data)) => Ok((What::File(data.len() as u64), None)),
+            Ok(Unixfs::Node(_, fs)) => Ok((what(&fs), fs.mtime)),
+            Err(DagError::NotUnixfs(_)) => Ok((What::Other, None)),
             Err(error) => Err(error),
         }
     }
@@ -129,13 +137,14 @@ fn what(fs: &FsNode) -> What {
     }
 }
 
-enum Found {
+/// A link of a folder's node.
+pub(super) enum Found {
     Entry(Entry),
     Shard(Cid),
 }
 
 /// The links of a folder's node, told apart.
-fn links_of(node: Unixfs) -> Result<std::vec::IntoIter<Found>, DagError> {
+pub(super) fn links_of(node: Unixfs) -> Result<std::vec::IntoIter<Found>, DagError> {
     let Unixfs::Node(pb, fs) = node else { return Ok(Vec::new().into_iter()) };
     let shard = fs.kind == Kind::Shard;
     if !shard && fs.kind != Kind::Directory {

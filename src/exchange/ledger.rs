@@ -14,6 +14,9 @@
     )
 )]
 
+#[cfg(test)]
+mod tests;
+
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,7 +24,7 @@ use std::sync::Arc;
 use super::wantlist::Key;
 use super::wire::{Entry, Kind, Outgoing, Presence, TARGET_BYTES, Version};
 use crate::ipld::block::BLOCK_MAX_BYTES;
-use crate::ipld::cid::{self, Cid};
+use crate::ipld::cid::{self, Cid, hash};
 
 /// Wants kept for one peer, as in Kubo; the rest is dropped.
 pub const WANTS_MAX: usize = 1024;
@@ -188,7 +191,8 @@ impl Ledger {
     fn want(&mut self, entry: &Entry, waiting: &mut Waiting) {
         let name = Name::of(&entry.cid);
         // What is on its way already answers this.
-        if cid::check(&entry.cid).is_err() || self.flying.contains_key(&name) {
+        let is_inline = entry.cid.hash().code() == hash::IDENTITY;
+        if is_inline || cid::check(&entry.cid).is_err() || self.flying.contains_key(&name) {
             return;
         }
         if let Some(mut theirs) = self.pull(&name) {

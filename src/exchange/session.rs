@@ -13,7 +13,7 @@
     )
 )]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ pub struct Session {
     /// Connected peers that have answered for a want.
     pub peers: BTreeSet<PeerNo>,
     /// Providers that are being dialled, and for what.
-    pub expected: HashMap<PeerId, Key>,
+    pub expected: BTreeMap<PeerId, Key>,
     /// Searches under way, and since when.
     pub searches: BTreeMap<Key, Instant>,
     /// When the next one starts if nothing comes before.
@@ -116,7 +116,7 @@ impl Session {
             stuck: VecDeque::new(),
             broadcasts: 0,
             peers: BTreeSet::new(),
-            expected: HashMap::new(),
+            expected: BTreeMap::new(),
             searches: BTreeMap::new(),
             search_at: now,
             tally: Tally::default(),
@@ -139,15 +139,37 @@ impl Session {
         joined
     }
 
+    /// A provider is being dialled. One whose dial never ended makes room for it.
+    pub fn dialling(&mut self, peer: PeerId, key: Key) {
+        if self.expected.len() >= EXPECTED_MAX {
+            self.expected.pop_first();
+        }
+        self.expected.insert(peer, key);
+    }
+
+    /// Puts a want at the head of the queue: it has waited longest.
+    pub fn requeue(&mut self, key: &Key) {
+        if self.queue.front() != Some(key) {
+            self.queue.push_front(key.clone());
+            self.trim();
+        }
+    }
+
     /// Ends a want.
     pub fn drop_want(&mut self, key: &Key) {
         self.wants.remove(key);
         self.searches.remove(key);
-        // Keys of ended wants stay in the queues until it pays to clear them out.
+        self.trim();
+    }
+
+    /// Keys of ended wants, and keys that stand there twice, stay in the queues until it pays to
+    /// clear them out.
+    fn trim(&mut self) {
         let bound = self.wants.len().saturating_mul(2).saturating_add(64);
         for queue in [&mut self.queue, &mut self.stuck] {
             if queue.len() > bound {
-                queue.retain(|key| self.wants.contains(key));
+                let mut seen = BTreeSet::new();
+                queue.retain(|key| self.wants.contains(key) && seen.insert(key.clone()));
             }
         }
     }

@@ -10,7 +10,7 @@
 )]
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_RANGE, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, RETRY_AFTER};
 
 use super::request::METHODS;
 use crate::ipld::path::PathError;
@@ -18,6 +18,9 @@ use crate::node::{Error, Kind};
 
 /// Longest text of a refusal, in bytes: causes quote what strangers sent.
 const TEXT_MAX_BYTES: usize = 2 << 10;
+
+/// Time after which a client that was sent away may come again.
+const RETRY_SECS: u32 = 60;
 
 /// Why a request gets no content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,29 @@ impl Refusal {
     /// 400.
     pub fn bad(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    /// 404 for an address that leads to no content at all.
+    pub fn nothing() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "404 page not found")
+    }
+
+    /// 429: as many requests are being answered as may be.
+    pub fn busy() -> Self {
+        let extra = Some((RETRY_AFTER, HeaderValue::from(RETRY_SECS)));
+        let text = format!("too many requests: try again in {RETRY_SECS} seconds");
+        Self { extra, ..Self::new(StatusCode::TOO_MANY_REQUESTS, text) }
+    }
+
+    /// 504: the content did not come in time.
+    pub fn late() -> Self {
+        let text = "the content could not be retrieved in time";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, text)
+    }
+
+    /// Whether the next moment may bring another answer: nobody is to keep this one.
+    pub fn passes(&self) -> bool {
+        matches!(self.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::GATEWAY_TIMEOUT)
     }
 
     /// 405, with the methods there are.

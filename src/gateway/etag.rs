@@ -9,26 +9,44 @@
     )
 )]
 
+use data_encoding::BASE32HEX_NOPAD;
+use sha2::{Digest as _, Sha256};
+
+use super::extent::CarForm;
 use super::request::Format;
 use crate::ipld::cid::Cid;
+use crate::ipld::path::Path;
 
-/// Version of the generated listing: changes whenever its HTML does, so that caches notice.
+/// Version of the generated pages: changes whenever their HTML does, so that caches notice.
 const LISTING: &str = "henge1";
 
-/// The ETag of what a CID and a format make. An archive is written anew each time, so its tag is a
-/// weak one.
+/// The ETag of what a CID and a format make; data has a format without being asked for it. An
+/// archive is written anew each time, so its tag is a weak one.
 pub fn of(cid: &Cid, format: Option<Format>) -> String {
-    let ending = match format {
+    let ending = match format.or_else(|| Format::of_codec(cid.codec())) {
         None => return format!("\"{cid}\""),
         Some(format) => format.ending(),
     };
-    let weak = matches!(format, Some(Format::Tar | Format::Car));
+    let weak = format == Some(Format::Tar);
     format!("{}\"{cid}.{ending}\"", if weak { "W/" } else { "" })
+}
+
+/// The weak ETag of a CAR: it names the path, whose blocks are in it, and what is sent of the DAG.
+pub fn of_car(path: &Path, form: &CarForm) -> String {
+    let digest = Sha256::digest(format!("{path}\0{form:?}"));
+    let (short, _) = digest.split_at(8);
+    let root = path.cid().map(Cid::to_string).unwrap_or_default();
+    format!("W/\"{root}.car.{}\"", BASE32HEX_NOPAD.encode(short).to_ascii_lowercase())
 }
 
 /// The ETag of a folder's generated listing.
 pub fn of_listing(cid: &Cid) -> String {
     format!("\"DirIndex-{LISTING}_CID-{cid}\"")
+}
+
+/// The ETag of a page that shows data.
+pub fn of_data_page(cid: &Cid) -> String {
+    format!("\"DagIndex-{LISTING}_CID-{cid}\"")
 }
 
 /// Whether `If-None-Match` names the tag: compared weakly, `*` names all.

@@ -11,7 +11,7 @@
 
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, HeaderMap, HeaderValue,
+    ACCESS_CONTROL_EXPOSE_HEADERS, HeaderMap, HeaderName, HeaderValue,
 };
 
 use super::escape;
@@ -25,19 +25,66 @@ pub const LISTING: &str = "public, max-age=604800, stale-while-revalidate=267840
 /// Longest list of roots that is sent, in bytes: clients bound their headers.
 const ROOTS_MAX_BYTES: usize = 6 << 10;
 
-/// Lets pages of every origin read replies: all of it is public.
-pub fn share(headers: &mut HeaderMap) {
-    for (name, value) in [
-        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
-        (ACCESS_CONTROL_ALLOW_HEADERS, "Content-Type, Range, User-Agent, X-Requested-With"),
-        (
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            "Content-Length, Content-Range, X-Chunked-Output, X-Ipfs-Path, X-Ipfs-Roots, \
-             X-Stream-Output",
-        ),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
+/// Headers of every reply: what lets pages of every origin read it, since all of it is public, and
+/// what the operator adds.
+#[derive(Clone, Debug)]
+pub struct Added(HeaderMap);
+
+impl Default for Added {
+    fn default() -> Self {
+        let mut map = HeaderMap::new();
+        for (name, value) in [
+            (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+            (ACCESS_CONTROL_ALLOW_HEADERS, "Content-Type, Range, User-Agent, X-Requested-With"),
+            (
+                ACCESS_CONTROL_EXPOSE_HEADERS,
+                "Content-Length, Content-Range, X-Chunked-Output, X-Ipfs-Path, X-Ipfs-Roots, \
+                 X-Stream-Output",
+            ),
+        ] {
+            map.insert(name, HeaderValue::from_static(value));
+        }
+        Self(map)
+    }
+}
+
+impl Added {
+    /// Adds a header with its values. The lists of headers that pages may send and read grow by
+    /// them, any other header that is there gives way.
+    ///
+    /// # Errors
+    /// A name or a value that HTTP does not carry.
+    pub fn add(&mut self, name: &str, values: &[String]) -> Result<(), String> {
+        let parsed = HeaderName::from_bytes(name.as_bytes());
+        let parsed = parsed.map_err(|_| format!("{name:?} is no name of a header"))?;
+        let kept = match parsed {
+            ACCESS_CONTROL_ALLOW_HEADERS | ACCESS_CONTROL_EXPOSE_HEADERS => self.0.get(&parsed),
+            _ => None,
+        };
+        let kept = kept.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        self.0.remove(&parsed);
+        let all = kept.iter().chain(values);
+        let joined = match kept.is_some() {
+            true => vec![all.cloned().collect::<Vec<_>>().join(", ")],
+            false => values.to_vec(),
+        };
+        for value in joined {
+            let bad = |_| format!("{value:?} is no value of the header {name}");
+            self.0.append(parsed.clone(), HeaderValue::from_str(&value).map_err(bad)?);
+        }
+        Ok(())
+    }
+
+    /// Puts them into a reply; what it says itself stays.
+    pub fn put_into(&self, headers: &mut HeaderMap) {
+        for name in self.0.keys() {
+            if !headers.contains_key(name) {
+                self.0.get_all(name).iter().for_each(|value| {
+                    headers.append(name.clone(), value.clone());
+                });
+            }
+        }
     }
 }
 
@@ -98,6 +145,25 @@ mod tests {
         let dir = cid::parse("QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn").unwrap();
         assert_eq!(roots(&[dir, dir]).unwrap(), format!("{dir},{dir}").as_str());
         assert_eq!(roots(&[dir; 200]), None);
+    }
+
+    #[test]
+    fn operators_add_headers_and_replies_keep_their_own() {
+        let mut added = Added::default();
+        let list = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<Vec<_>>();
+        added.add("X-Any", &list(&["a", "b"])).unwrap();
+        added.add("access-control-allow-origin", &list(&["https://x.example"])).unwrap();
+        added.add("Access-Control-Expose-Headers", &list(&["X-Any"])).unwrap();
+        added.add("Cache-Control", &list(&["no-store"])).unwrap();
+        assert!(added.add("X Y", &[]).is_err() && added.add("X", &list(&["a\nb"])).is_err());
+        let mut map = HeaderMap::new();
+        map.insert("cache-control", HeaderValue::from_static(IMMUTABLE));
+        added.put_into(&mut map);
+        assert_eq!(map.get_all("x-any").iter().count(), 2);
+        assert_eq!(map["access-control-allow-origin"], "https://x.example");
+        assert!(map["access-control-expose-headers"].to_str().unwrap().ends_with("Output, X-Any"));
+        assert_eq!(map["cache-control"], IMMUTABLE);
+        assert_eq!(map["access-control-allow-methods"], METHODS);
     }
 
     #[test]

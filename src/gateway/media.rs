@@ -190,11 +190,22 @@ pub fn by_content(head: &[u8]) -> &'static str {
         return HTML;
     }
     match start {
+        _ if is_json(start, head.len() < SNIFF_BYTES) => "application/json",
         _ if start.starts_with("<svg") => "image/svg+xml",
         _ if start.starts_with("<?xml") && text.contains("<svg") => "image/svg+xml",
         _ if start.starts_with("<?xml") => "text/xml; charset=utf-8",
         _ => TEXT,
     }
+}
+
+/// Whether a text is a JSON object or array, or the beginning of one. A text that is shown as JSON
+/// runs nothing.
+fn is_json(text: &str, whole: bool) -> bool {
+    text.starts_with(['{', '['])
+        && match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+            Ok(_) => true,
+            Err(error) => error.is_eof() && !whole,
+        }
 }
 
 #[cfg(test)]
@@ -237,6 +248,11 @@ mod tests {
             (b"<?xml version='1'?><svg>", "image/svg+xml"),
             (b"<svg xmlns=", "image/svg+xml"),
             (b"hello", "text/plain; charset=utf-8"),
+            (b" {\"a\": [1, null]}\n", "application/json"),
+            (b"[1]", "application/json"),
+            (b"{\"a\": 1", "text/plain; charset=utf-8"),
+            (b"{curly}", "text/plain; charset=utf-8"),
+            (format!("[{}", "1,".repeat(SNIFF_BYTES / 2)).as_bytes(), "application/json"),
             (b"", "text/plain; charset=utf-8"),
             ("ąę".as_bytes().split_last().unwrap().1, "text/plain; charset=utf-8"),
             (b"\xff\xfe", "application/octet-stream"),

@@ -15,55 +15,80 @@
     )
 )]
 
+mod address;
+mod date;
 mod error;
 mod escape;
 mod etag;
-mod headers;
-mod hostname;
+mod extent;
+pub mod headers;
+pub mod hostname;
 mod media;
 mod observe;
 mod range;
+mod redirects;
 mod reply;
 mod request;
 mod respond;
+mod rewrite;
+pub mod settings;
 pub mod visit;
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, HeaderMap, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use self::error::Refusal;
 use self::hostname::Site;
 use self::observe::Asked;
-use self::reply::Outgoing;
+use self::reply::{Bounded, Outgoing};
 use self::request::{METHODS, Request};
 use self::respond::Found;
+pub use self::settings::Settings;
 use self::visit::{Visit, Watch};
 use crate::http::trailers::NextRequest;
 use crate::http::{Answer, Held, Peer};
-use crate::ipld::cid;
-use crate::ipld::path::{Path, Root};
+use crate::ipld::path::Path;
 use crate::metrics::Metrics;
 use crate::node::{Kind, Node};
 
-/// How long one block is waited for (`Gateway.RetrievalTimeout`).
-const RETRIEVAL_TIME: Duration = Duration::from_secs(30);
-
-/// Answers requests of one listener.
+/// Answers requests; clones answer others at the same time, within the same bounds.
 #[derive(Clone)]
 pub struct Service {
     node: Node,
+    settings: Arc<Settings>,
+    room: Option<Arc<Semaphore>>,
     watch: Watch,
     metrics: Metrics,
 }
 
 impl Service {
-    /// A gateway to what a node holds; `watch` is told of visits, `metrics` of every request.
-    pub fn new(node: Node, watch: Watch, metrics: Metrics) -> Self {
-        Self { node, watch, metrics }
+    /// A gateway to what a node holds and can fetch; `watch` is told of visits, `metrics` of every
+    /// request.
+    pub fn new(node: Node, settings: Settings, watch: Watch, metrics: Metrics) -> Self {
+        let room = settings
+            .requests_max
+            .map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))));
+        Self { node, settings: Arc::new(settings), room, watch, metrics }
+    }
+
+    /// A place among the requests at a time.
+    fn place(&self) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+        let Some(room) = &self.room else { return Ok(None) };
+        Arc::clone(room).try_acquire_owned().map(Some).map_err(|_| Refusal::busy())
+    }
+
+    /// The reply, unless it takes too long to begin.
+    async fn in_time(&self, parts: &Parts, end: Instant) -> Result<Response<Outgoing>, Refusal> {
+        let begun = self.settings.retrieval_time.and_then(|t| Instant::now().checked_add(t));
+        let limit = begun.map_or(end, |begun| begun.min(end));
+        let reply = tokio::time::timeout_at(limit, self.respond(parts));
+        reply.await.unwrap_or_else(|_| Err(Refusal::late()))
     }
 
     async fn respond(&self, parts: &Parts) -> Result<Response<Outgoing>, Refusal> {
@@ -71,34 +96,95 @@ impl Service {
             return Ok(options());
         }
         let request = Request::parse(parts)?;
-        let site = hostname::site(&request.host);
-        if let Some(target) = elsewhere(&request, &site)? {
-            return Ok(moved(&target));
+        let site = hostname::site(&request.host, &self.settings.hosts);
+        if let Some(response) = self.own_page(&request, &site) {
+            return Ok(response);
         }
-        let (text, base) = content_path(&request, &site)?;
-        if request.service_worker && is_bare(&text) {
+        if let Some(target) = address::elsewhere(&request, &site)? {
+            return Ok(moved(StatusCode::MOVED_PERMANENTLY, &target));
+        }
+        let (text, base) = address::content_path(&request, &site)?;
+        if request.service_worker && address::is_bare(&text) {
             return Err(Refusal::bad("navigator.serviceWorker: this scope is too wide"));
         }
         let path = Path::parse(&text)?;
+        let told = site.host().and_then(|host| host.deserialized);
+        if !told.unwrap_or(self.settings.deserialized) && !request.is_trustless(&path) {
+            let text = "only blocks (?format=raw) and CARs (?format=car) are served here, which \
+                        clients can check";
+            return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, text));
+        }
         if request.only_if_cached && !self.has(&path).await? {
             let text = format!("{path} is not here");
             return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, text));
         }
-        let node = self.node.session(Some(RETRIEVAL_TIME));
-        let place = node.place(&path).await?;
         let above = match &site {
             Site::Own { parent, .. } => format!("//{parent}"),
-            Site::Shared | Site::Parent => String::new(),
+            Site::Shared | Site::Known(_) => String::new(),
         };
-        let (node, request) = (&node, &request);
-        let found = Found { node, request, path, shown: text, base, above, place };
-        if let Some(target) = found.folder_address() {
-            return Ok(moved(&target));
+        let isolated = matches!(site, Site::Own { .. });
+        self.find_and_respond(&request, path, (text, base, above), isolated).await
+    }
+
+    /// What is at a path; and where nothing is, what the site's own rules say.
+    async fn find_and_respond(
+        &self,
+        request: &Request,
+        path: Path,
+        (shown, base, above): (String, String, String),
+        isolated: bool,
+    ) -> Result<Response<Outgoing>, Refusal> {
+        let (node, settings) = (&self.node_for_request(), &*self.settings);
+        let found =
+            |path, place| Found { node, settings, request, path, place, shown, base, above };
+        let missing = match node.place(&path).await {
+            Ok(place) => return found(path, place).respond().await,
+            Err(error) => error,
+        };
+        let asks_rules = isolated && request.format.is_none() && missing.kind() == Kind::NotFound;
+        let target = match asks_rules {
+            true => rewrite::target(node, &path).await?,
+            false => None,
+        };
+        let Some(target) = target else { return Err(missing.into()) };
+        let status = StatusCode::from_u16(target.status).unwrap_or(StatusCode::NOT_FOUND);
+        if status.is_redirection() {
+            return Ok(moved(status, &rewrite::location(&target.to, request)));
         }
-        if let Some(response) = found.unchanged() {
-            return Ok(response);
+        let root = Path { root: path.root, segments: Vec::new() };
+        let path = Path::parse(&format!("{root}{}", target.to))?;
+        let place = node.place(&path).await?;
+        let found = found(path, place);
+        match status {
+            StatusCode::OK => found.respond().await,
+            status => found.respond_in_place_of(status).await,
         }
-        respond::respond(&found).await
+    }
+
+    /// The node for one request: in a session of its own, or with what is here alone.
+    fn node_for_request(&self) -> Node {
+        match self.settings.no_fetch {
+            true => self.node.offline(),
+            // A little less: whoever was waited for is named before the time is over.
+            false => self.node.session(self.settings.retrieval_time.map(|time| time.mul_f32(0.9))),
+        }
+    }
+
+    /// What is asked of the gateway itself, not of content.
+    fn own_page(&self, request: &Request, site: &Site<'_>) -> Option<Response<Outgoing>> {
+        match (site, request.path.as_str()) {
+            (Site::Own { .. }, _) => None,
+            (_, "/version") => {
+                let (version, agent) = (env!("CARGO_PKG_VERSION"), Node::agent());
+                let text = format!("Commit: henge-{version}\nClient Version: {agent}\n");
+                Some(reply::text("text/plain; charset=utf-8", text, request.head))
+            }
+            (_, "/") => {
+                let target = self.settings.root_redirect.as_ref()?;
+                Some(moved(StatusCode::FOUND, target))
+            }
+            _ => None,
+        }
     }
 
     /// Whether the root of a path is here.
@@ -113,7 +199,7 @@ impl Service {
 }
 
 impl Answer for Service {
-    type Body = Held<Outgoing>;
+    type Body = Held<Bounded>;
 
     // No reply has trailers, so no request is told about them: `next` stays unused, and a body
     // that nobody asked for can never be taken for the beginning of a request.
@@ -121,92 +207,28 @@ impl Answer for Service {
         &self,
         request: hyper::Request<Incoming>,
         _next: NextRequest,
-    ) -> Response<Held<Outgoing>> {
+    ) -> Response<Held<Bounded>> {
         let mut asked = Asked::new(self.metrics.clone());
         let (parts, _) = request.into_parts();
         let from = parts.extensions.get::<Peer>().and_then(|peer| peer.0);
-        let mut response = match self.respond(&parts).await {
-            Ok(response) => response,
-            Err(refusal) => reply::refused(&refusal, parts.method == Method::HEAD),
+        let now = Instant::now();
+        let end = now.checked_add(self.settings.request_time).unwrap_or(now);
+        let (place, outcome) = match self.place() {
+            Ok(place) => (place, self.in_time(&parts, end).await),
+            Err(refusal) => (None, Err(refusal)),
         };
+        let mut response = outcome.unwrap_or_else(|refusal| {
+            let page = self.settings.error_pages && request::accepts_page(&parts.headers);
+            reply::refused(&refusal, parts.method == Method::HEAD, page)
+        });
         if response.status().is_success() {
             self.watch.tell(|| Visit { from, path: parts.uri.path().to_owned() });
         }
-        headers::share(response.headers_mut());
+        self.settings.added.put_into(response.headers_mut());
         asked.is_answered(&response);
-        response.map(|body| Held::new(body, Some(asked)))
+        let patience = self.settings.retrieval_time;
+        response.map(|body| Held::new(Bounded::new(body, patience, end, place), Some(asked)))
     }
-}
-
-/// The path of the content, and what stands for its root at the head of addresses.
-fn content_path(request: &Request, site: &Site) -> Result<(String, String), Refusal> {
-    if let Site::Own { space, label, .. } = site {
-        return Ok((format!("/{space}/{label}{}", request.path), String::new()));
-    }
-    let mut names = request.path.splitn(4, '/').skip(1);
-    match (names.next(), names.next()) {
-        (Some(space @ ("ipfs" | "ipns")), Some(root)) if !root.is_empty() => {
-            let base = format!("/{space}/{}", escape::segment(root.as_bytes()));
-            Ok((request.path.clone(), base))
-        }
-        _ => Err(Refusal::new(StatusCode::NOT_FOUND, "404 page not found")),
-    }
-}
-
-/// Where a request is sent that is at the wrong address: the origin of its content, the one
-/// spelling of a root in a host name, the path of an `ipfs://` link, one `/ipfs` instead of two.
-fn elsewhere(request: &Request, site: &Site) -> Result<Option<String>, Refusal> {
-    let space = |path: &str| path.starts_with("/ipfs/") || path.starts_with("/ipns/");
-    if let Site::Own { label, parent, space: "ipfs" } = site {
-        let cid = cid::parse(label).map_err(|e| Refusal::bad(e.to_string()))?;
-        let canonical = hostname::label(&cid).ok_or_else(too_long)?;
-        let path = request.path.split('/').skip(1).map(|name| escape::segment(name.as_bytes()));
-        let path = path.collect::<Vec<_>>().join("/");
-        let question = request.question();
-        let target = format!("{}://{canonical}.ipfs.{parent}/{path}{question}", request.scheme);
-        return Ok((canonical != *label).then_some(target));
-    }
-    if let (Some(uri), "/ipfs/" | "/ipns/") = (&request.uri, request.path.as_str()) {
-        let path = uri.replacen("://", "/", 1);
-        let path = Path::parse(&format!("/{path}"))?;
-        return Ok(Some(address(&path, uri.ends_with('/'))));
-    }
-    if let Some(inner) = request.path.strip_prefix("/ipfs").filter(|inner| space(inner)) {
-        let path = Path::parse(inner)?;
-        return Ok(Some(address(&path, request.ends_in_slash()) + &request.question()));
-    }
-    if *site != Site::Parent || !request.path.starts_with("/ipfs/") {
-        return Ok(None);
-    }
-    // Only the root is looked at: whether the path leads anywhere is told at its own origin.
-    let path = Path::parse(&request.path)?;
-    let Some(root) = path.cid() else { return Ok(None) };
-    let label = hostname::label(root).ok_or_else(too_long)?;
-    let names = escape::encode_path(&path.segments);
-    let slash = if names.is_empty() || request.ends_in_slash() { "/" } else { "" };
-    let (host, question) = (request.host.to_ascii_lowercase(), request.question());
-    Ok(Some(format!("{}://{label}.ipfs.{host}{names}{slash}{question}", request.scheme)))
-}
-
-fn too_long() -> Refusal {
-    Refusal::bad(
-        "CID incompatible with DNS label length limit of 63: ask at 127.0.0.1, not at localhost",
-    )
-}
-
-/// A path's address on this host.
-fn address(path: &Path, folder: bool) -> String {
-    let root = match &path.root {
-        Root::Ipfs(cid) => format!("/ipfs/{cid}"),
-        Root::Ipns(name) => format!("/ipns/{}", escape::encode(name.as_bytes())),
-    };
-    let slash = if folder { "/" } else { "" };
-    format!("{root}{}{slash}", escape::encode_path(&path.segments))
-}
-
-/// A root and not even a slash behind it.
-fn is_bare(path: &str) -> bool {
-    path.split('/').count() <= 3
 }
 
 fn options() -> Response<Outgoing> {
@@ -214,12 +236,9 @@ fn options() -> Response<Outgoing> {
     reply::of(HeaderMap::from_iter([allow]), Outgoing::Done)
 }
 
-fn moved(target: &str) -> Response<Outgoing> {
+fn moved(status: StatusCode, target: &str) -> Response<Outgoing> {
     let location = (LOCATION, headers::value(target));
     let mut response = reply::of(HeaderMap::from_iter([location]), Outgoing::Done);
-    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    *response.status_mut() = status;
     response
 }
-
-#[cfg(test)]
-mod tests;

@@ -25,13 +25,27 @@ pub enum Cut {
     Outside,
 }
 
-/// Reads one range. Several at once, other units and what does not parse ask for the whole, as
-/// HTTP allows.
+/// Most ranges in one header that are looked at: a client may list thousands of them.
+const RANGES_MAX: usize = 64;
+
+/// Reads a header. Of several ranges the first that is there is served alone, as HTTP allows; other
+/// units, and a list with anything in it that does not parse, ask for the whole.
 pub fn cut(header: &str, size: u64) -> Cut {
-    let Some((from, to)) = header.trim().strip_prefix("bytes=").and_then(|s| s.split_once('-'))
-    else {
-        return Cut::Whole;
-    };
+    let Some(ranges) = header.trim().strip_prefix("bytes=") else { return Cut::Whole };
+    let mut found = None;
+    for (seen, range) in ranges.split(',').enumerate() {
+        match one(range, size) {
+            _ if seen >= RANGES_MAX => return Cut::Whole,
+            Cut::Whole => return Cut::Whole,
+            Cut::Outside => {}
+            part @ Cut::Part { .. } => found = found.or(Some(part)),
+        }
+    }
+    found.unwrap_or(Cut::Outside)
+}
+
+fn one(range: &str, size: u64) -> Cut {
+    let Some((from, to)) = range.split_once('-') else { return Cut::Whole };
     match (from.trim(), to.trim()) {
         ("", last) => match number(last) {
             None => Cut::Whole,
@@ -85,7 +99,11 @@ mod tests {
             ("bytes=10-20", Cut::Outside),
             ("bytes=99999999999999999999999-", Cut::Outside),
             ("bytes=4-2", Cut::Whole),
-            ("bytes=0-1,3-4", Cut::Whole),
+            ("bytes=6-8, 0-1", part(6, 9)),
+            ("bytes=20-30,-2", part(8, 10)),
+            ("bytes=20-30,40-", Cut::Outside),
+            ("bytes=0-1,x", Cut::Whole),
+            ("bytes=0-1,", Cut::Whole),
             ("bytes=-", Cut::Whole),
             ("bytes=+1-2", Cut::Whole),
             ("bytes=a-b", Cut::Whole),
@@ -95,6 +113,7 @@ mod tests {
         ] {
             assert_eq!(cut(header, 10), meant, "{header}");
         }
+        assert_eq!(cut(&format!("bytes={}0-0", "0-0,".repeat(RANGES_MAX)), 10), Cut::Whole);
         assert_eq!(cut("bytes=0-", 0), Cut::Outside);
         assert_eq!(cut("bytes=-1", 0), Cut::Outside);
     }

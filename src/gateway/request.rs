@@ -19,6 +19,9 @@ use hyper::http::request::Parts;
 
 use super::error::Refusal;
 use super::escape;
+use super::extent::{CarForm, PARAMETERS};
+use crate::ipld::cid::codec;
+use crate::ipld::path::Path;
 
 /// A form of content that has to be asked for by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,17 @@ impl Format {
         self.row().1
     }
 
+    /// What blocks of a codec are without being asked for; none for files and bytes.
+    pub fn of_codec(codec: u64) -> Option<Self> {
+        match codec {
+            codec::DAG_JSON => Some(Self::DagJson),
+            codec::DAG_CBOR => Some(Self::DagCbor),
+            codec::JSON => Some(Self::Json),
+            codec::CBOR => Some(Self::Cbor),
+            _ => None,
+        }
+    }
+
     /// How ETags end that name it.
     pub fn ending(self) -> &'static str {
         self.media().rsplit(['/', '.']).next().unwrap_or_default()
@@ -94,12 +108,20 @@ pub struct Request {
     pub format: Option<Format>,
     /// The address alone does not tell the form: the header `Accept` did.
     pub negotiated: bool,
+    /// What of the DAG, when a CAR is asked for.
+    pub car: Option<CarForm>,
+    /// The parameters of the form that `Accept` told, as pairs of a query.
+    pub parameters: Vec<(&'static str, String)>,
     /// `Range`, where `If-Range` does not stand against it yet.
     pub range: Option<String>,
     /// `If-Range`.
     pub if_range: Option<String>,
     /// `If-None-Match`, several joined by commas.
     pub known: Option<String>,
+    /// `If-Modified-Since`.
+    pub since: Option<String>,
+    /// A browser asks for a page.
+    pub accepts_page: bool,
     /// Only what is here already.
     pub only_if_cached: bool,
     /// A browser wants to install the answer as a service worker.
@@ -134,7 +156,14 @@ impl Request {
             found.map(|(_, value)| value.clone())
         };
         let named = option("format").map(|name| by_name(&name)).transpose()?;
-        let accepted = accepted(headers);
+        let (accepted, parameters) = accepted(headers).unzip();
+        let format = named.or(accepted);
+        // Of a form that the query did not name, `Accept` says nothing.
+        let parameters = parameters.filter(|_| accepted == format).unwrap_or_default();
+        let car = match format {
+            Some(Format::Car) => Some(CarForm::parse(&pairs, &parameters)?),
+            _ => None,
+        };
         Ok(Self {
             head,
             host: host(parts),
@@ -142,17 +171,32 @@ impl Request {
             path,
             escaped: parts.uri.path().to_owned(),
             query: query.to_owned(),
-            format: named.or(accepted),
+            format,
             negotiated: accepted.is_some() && named != accepted,
+            car,
+            parameters: spelled_out(parameters),
             range: joined(headers, &header::RANGE),
             if_range: joined(headers, &header::IF_RANGE),
             known: joined(headers, &header::IF_NONE_MATCH),
+            since: joined(headers, &header::IF_MODIFIED_SINCE),
+            accepts_page: accepts_page(headers),
             only_if_cached: has_word(headers, &header::CACHE_CONTROL, "only-if-cached"),
             service_worker: has_word(headers, &SERVICE_WORKER, "script"),
             download: option("download").is_some_and(|value| value == "true"),
             filename: option("filename"),
             uri: option("uri"),
         })
+    }
+
+    /// Whether clients can check what is asked for: a block by its CID, a CAR, a signed record.
+    pub fn is_trustless(&self, path: &Path) -> bool {
+        match (self.format, path.cid()) {
+            (Some(Format::Car), Some(_)) => true,
+            (Some(Format::Raw), Some(_)) | (Some(Format::IpnsRecord), None) => {
+                path.segments.is_empty()
+            }
+            _ => false,
+        }
     }
 
     /// Whether the address ends as a folder's does.
@@ -180,14 +224,31 @@ fn by_name(name: &str) -> Result<Format, Refusal> {
     found.map(|(format, ..)| *format).ok_or_else(|| Refusal::bad(format!("no format {name:?}")))
 }
 
-/// The first form that `Accept` names; what browsers send names none.
-fn accepted(headers: &HeaderMap) -> Option<Format> {
+/// Whether a page is among what is accepted by name: browsers say so, tools do not.
+pub fn accepts_page(headers: &HeaderMap) -> bool {
+    joined(headers, &header::ACCEPT).is_some_and(|accepted| accepted.contains("text/html"))
+}
+
+/// The first form that `Accept` names, with its parameters; what browsers send names none.
+fn accepted(headers: &HeaderMap) -> Option<(Format, Vec<(String, String)>)> {
     let listed = joined(headers, &header::ACCEPT)?;
     listed.split(',').find_map(|item| {
-        let media = item.split(';').next().unwrap_or_default().trim();
+        let mut parts = item.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
         let found = FORMATS.iter().find(|(.., known)| known.eq_ignore_ascii_case(media));
-        found.map(|(format, ..)| *format)
+        let pair = |part: &str| {
+            let (name, value) = part.split_once('=')?;
+            Some((name.trim().to_ascii_lowercase(), value.trim().trim_matches('"').to_owned()))
+        };
+        found.map(|(format, ..)| (*format, parts.filter_map(pair).collect()))
     })
+}
+
+/// Parameters of a type as pairs of a query; those that have no form there are left out.
+fn spelled_out(parameters: Vec<(String, String)>) -> Vec<(&'static str, String)> {
+    let long = |name: &str| PARAMETERS.iter().find(|(short, _)| *short == name);
+    let pairs = parameters.into_iter();
+    pairs.filter_map(|(name, value)| Some((long(&name)?.1, value))).collect()
 }
 
 /// The host that the client asked; a proxy before us says which that was.

@@ -1,6 +1,7 @@
 //! Addresses: which path a request means, and where one at the wrong address is sent.
 
 use super::*;
+use crate::gateway::hostname::Hosts;
 
 const V0: &str = "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn";
 const V1: &str = "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354";
@@ -12,7 +13,8 @@ fn get(host: &str, uri: &str) -> Request {
 
 fn sent(host: &str, uri: &str) -> Result<Option<String>, u16> {
     let request = get(host, uri);
-    elsewhere(&request, &hostname::site(&request.host)).map_err(|e| e.status.as_u16())
+    elsewhere(&request, &hostname::site(&request.host, &Hosts::default()))
+        .map_err(|e| e.status.as_u16())
 }
 
 #[test]
@@ -42,7 +44,8 @@ fn content_at_the_wrong_address_is_sent_to_its_own() {
 fn paths_come_from_the_address_or_the_host() {
     let path = |host: &str, uri: &str| {
         let request = get(host, uri);
-        content_path(&request, &hostname::site(host)).map_err(|e| e.status.as_u16())
+        content_path(&request, &hostname::site(host, &Hosts::default()))
+            .map_err(|e| e.status.as_u16())
     };
     let (full, base) = (format!("/ipfs/{V0}/a"), format!("/ipfs/{V0}"));
     assert_eq!(path("127.0.0.1", &full), Ok((full.clone(), base)));

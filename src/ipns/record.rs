@@ -323,6 +323,30 @@ mod tests {
         assert_eq!(judge(&[0; 10_241], &name), Err(RecordError::TooLong(10_241)));
     }
 
+    /// Records that Kubo made, some of them broken on purpose; the file's name is the record's.
+    #[test]
+    fn records_of_kubo_are_judged_as_kubo_does() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/ipns");
+        let mut seen = 0;
+        for file in std::fs::read_dir(dir).unwrap() {
+            let path = file.unwrap().path();
+            let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let (name, what) = stem.split_once('_').unwrap_or((&stem, ""));
+            let hash = crate::ipld::cid::parse(name).unwrap().hash().to_bytes();
+            let judged = judge(&std::fs::read(&path).unwrap(), &PeerId::from_bytes(&hash).unwrap());
+            match what {
+                "v1" => assert!(matches!(judged, Err(RecordError::Malformed(_))), "{stem}"),
+                "v1-v2-broken-signature-v2" => assert_eq!(judged, Err(RecordError::Signature)),
+                "v1-v2-broken-v1-value" => assert_eq!(judged, Err(RecordError::Differs("value"))),
+                // The first version's signature is of no account; the unnamed one is of an RSA key.
+                "v2" | "v1-v2" | "v1-v2-broken-signature-v1" | "" => assert_eq!(judged, Ok(())),
+                other => panic!("{other}"),
+            }
+            seen += 1;
+        }
+        assert_eq!(seen, 7);
+    }
+
     #[test]
     fn the_newer_record_wins() {
         let key = Keypair::generate_ed25519();

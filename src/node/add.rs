@@ -135,27 +135,29 @@ impl Node {
         let profile = options.profile(self.settings.import)?;
         let gate = self.gate.clone().read_owned().await;
         let (out, events) = mpsc::channel(RESULTS);
-        let core = self.store.core();
+        let (core, node) = (self.store.core(), self.clone());
         task::detach_blocking(move || {
             let outcome = import(&core, profile, source, &options, &out);
             drop(gate);
-            if let Err(error) = outcome {
+            match outcome {
+                Ok(roots) => node.announce(roots),
                 // A caller that is gone wants no error either.
-                let _ = out.blocking_send(Err(error));
+                Err(error) => drop(out.blocking_send(Err(error))),
             }
         });
         Ok(events)
     }
 }
 
-/// The whole operation: import, then one durable commit with the pins.
+/// The whole operation: import, then one durable commit with the pins. Gives the roots that are
+/// here now.
 fn import(
     core: &crate::store::Core,
     profile: Profile,
     source: Source,
     options: &AddOptions,
     out: &mpsc::Sender<Result<AddEvent, Error>>,
-) -> Result<(), Error> {
+) -> Result<Vec<Cid>, Error> {
     let mut writer = core.writer();
     let keep = !options.only_hash;
     let mut importer = Importer::new(profile, &mut writer, keep).map_err(ImportError::Source)?;
@@ -178,7 +180,7 @@ fn import(
     if let Some(event) = last {
         send(out, &event)?;
     }
-    Ok(())
+    Ok(if keep { roots.iter().map(|root| root.cid).collect() } else { Vec::new() })
 }
 
 fn send(out: &mpsc::Sender<Result<AddEvent, Error>>, event: &Event) -> Result<(), ImportError> {

@@ -8,6 +8,7 @@ use super::{Error, Node, RESULTS, Results};
 use crate::dag::car::{CarImport, CarImportError};
 use crate::dag::export::Pieces;
 use crate::dag::import::{Content, Entry, Source};
+pub use crate::dag::part::{Extent, Scope, Span};
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
 use crate::store::pins::{Mode, Pin};
@@ -114,6 +115,15 @@ impl Node {
     ) -> Result<Pieces, Error> {
         let root = self.dag.resolve_block(path).await?;
         Ok(self.dag.export(root, options.local_only).await?)
+    }
+
+    /// Streams a part of a DAG as a CARv1: the blocks along a path, and of what lies at its end as
+    /// much as is asked for.
+    ///
+    /// # Errors
+    /// The path's, at once; a block that is not here as the stream's last item.
+    pub async fn part(&self, path: &Path, extent: Extent) -> Result<Pieces, Error> {
+        Ok(self.dag.part(path, extent).await?)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::ipld::cid::CidError;
 use crate::ipld::codec::CodecError;
 use crate::ipld::path::PathError;
 use crate::net::{DialError, OpenError};
+use crate::routing::RoutingError;
 use crate::store::StoreError;
 use crate::store::backend::BackendError;
 use crate::unixfs::UnixfsError;
@@ -49,6 +50,9 @@ pub enum Error {
     /// A peer does not speak what is wanted.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Asking or telling the network.
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
     /// Only a node with a network can do it.
     #[error("this command must be run in online mode. Try running 'ipfs daemon' first")]
     Offline,
@@ -133,6 +137,7 @@ impl Error {
             },
             Self::Dial(_) | Self::Open(_) => Kind::Unreachable,
             Self::Offline => Kind::Offline,
+            Self::Routing(error) => routing_kind(error),
             Self::Timeout(_) => Kind::Timeout,
             Self::Conflict(_) => Kind::Conflict,
             Self::Unsupported(_) => Kind::Unsupported,
@@ -168,10 +173,24 @@ fn dag_kind(error: &DagError) -> Kind {
         DagError::Exchange(ExchangeError::Refused(_)) => Kind::Invalid,
         DagError::Exchange(ExchangeError::Store(error)) => store_kind(error),
         DagError::Exchange(ExchangeError::Closed) => Kind::Cancelled,
-        DagError::Malformed { .. } | DagError::IsDirectory | DagError::NotUnixfs(_) => {
-            Kind::Invalid
-        }
+        DagError::Malformed { .. }
+        | DagError::IsDirectory
+        | DagError::NotUnixfs(_)
+        | DagError::TooLarge(_) => Kind::Invalid,
         DagError::Name(_) => Kind::Unsupported,
+    }
+}
+
+fn routing_kind(error: &RoutingError) -> Kind {
+    match error {
+        RoutingError::NotFound => Kind::NotFound,
+        RoutingError::NoPeers(_) | RoutingError::NoAddress(_) | RoutingError::NotTaken { .. } => {
+            Kind::Unreachable
+        }
+        RoutingError::Invalid(_) | RoutingError::Key => Kind::Invalid,
+        RoutingError::Older => Kind::Conflict,
+        RoutingError::Offline => Kind::Offline,
+        RoutingError::Store(error) => store_kind(error),
     }
 }
 

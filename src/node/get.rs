@@ -93,7 +93,10 @@ impl Node {
                 None => drop(open.pop()),
                 Some(entry) => {
                     let entry = entry?;
-                    let name = [above.as_slice(), b"/", &entry.name].concat();
+                    let name = inside(above, &entry.name).ok_or_else(|| {
+                        let shown = String::from_utf8_lossy(&entry.name);
+                        Error::Invalid(format!("{shown:?} leads out of the folder it is in"))
+                    })?;
                     next = Some(Member { name, cid: entry.cid });
                 }
             }
@@ -129,6 +132,25 @@ impl Node {
         }
         Ok(None)
     }
+}
+
+/// The name of an entry in the archive. Names come from strangers and may hold slashes and dots;
+/// whoever unpacks must not have to find out where they lead. `None` when that is outside.
+fn inside(above: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let mut parts: Vec<&[u8]> = above.split(|b| *b == b'/').collect();
+    for part in name.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+        // The one member at the top is everything's folder.
+        if parts.is_empty() {
+            return None;
+        }
+    }
+    (parts.len() > 1 && parts.first() == above.split(|b| *b == b'/').next().as_ref())
+        .then(|| parts.join(&b'/'))
 }
 
 impl Archive {
@@ -178,5 +200,29 @@ impl Archive {
 fn fill(field: &mut [u8], text: &[u8]) {
     for (slot, byte) in field.iter_mut().zip(text) {
         *slot = *byte;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_inside_the_archive() {
+        for (above, name, meant) in [
+            ("a", "b", Some("a/b")),
+            ("a", "b/c", Some("a/b/c")),
+            ("a/b", "../c", Some("a/c")),
+            ("a/b", "./c//d/", Some("a/b/c/d")),
+            ("a", "...", Some("a/...")),
+            ("a", "..", None),
+            ("a", "../a/b", None),
+            ("a/b", "../../c", None),
+            ("a/b", "..", None),
+            ("a", "", None),
+        ] {
+            let found = inside(above.as_bytes(), name.as_bytes());
+            assert_eq!(found.as_deref(), meant.map(str::as_bytes), "{above} {name}");
+        }
     }
 }

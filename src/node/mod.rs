@@ -14,6 +14,7 @@ pub mod get;
 pub mod ls;
 pub mod network;
 pub mod pin;
+pub mod provide;
 pub mod refs;
 pub mod repo;
 pub mod resolve;

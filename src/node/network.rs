@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::provide::Announcer;
 use super::{Error, Node};
 use crate::exchange::Exchange as _;
 use crate::exchange::bitswap::Bitswap;
 use crate::net::Net;
+use crate::routing::{Dht, Routing};
 
 /// Everything an online node has beside its store.
 pub struct Network {
@@ -15,6 +17,12 @@ pub struct Network {
     pub net: Net,
     /// Blocks from others, and to them.
     pub exchange: Bitswap,
+    /// Who has what, and where peers are.
+    pub routing: Arc<dyn Routing>,
+    /// The DHTs behind it; none when routing is switched off.
+    pub dhts: Vec<Dht>,
+    /// Tells others what is here; `None` when nothing is to be announced.
+    pub announcer: Option<Announcer>,
 }
 
 impl Node {

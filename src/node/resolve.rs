@@ -5,6 +5,7 @@ use crate::dag::DagError;
 use crate::dag::tree::{Entries, What};
 use crate::ipld::cid::Cid;
 use crate::ipld::path::{Path, Root};
+use crate::unixfs::node::Mtime;
 
 /// Where a path leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Place {
     pub inside: Vec<String>,
     /// What is there.
     pub what: What,
+    /// When it was changed last, where it tells that.
+    pub mtime: Option<Mtime>,
 }
 
 impl Node {
@@ -65,6 +68,7 @@ impl Node {
     }
 
     async fn at(&self, cid: Cid, roots: Vec<Cid>, inside: Vec<String>) -> Result<Place, DagError> {
-        Ok(Place { cid, roots, inside, what: self.dag.what(&cid).await? })
+        let (what, mtime) = self.dag.what_and_when(&cid).await?;
+        Ok(Place { cid, roots, inside, what, mtime })
     }
 }

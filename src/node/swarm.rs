@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::{Error, Node, Results};
 use crate::net::filters::Block;
+pub use crate::net::{Connection, Multiaddr, Peer, PeerId};
 use crate::net::{Identified, OpenError, Stream, StreamProtocol, book};
-pub use crate::net::{Multiaddr, Peer, PeerId};
 use crate::task;
 
 /// Time in which a peer says who it is, once connected.
@@ -24,6 +24,8 @@ const PING_BYTES: usize = 32;
 const PING_TIME: Duration = Duration::from_secs(10);
 /// Time between two pings.
 const PING_GAP: Duration = Duration::from_secs(1);
+/// What every node with a network speaks.
+const SPOKEN: [&str; 3] = ["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"];
 /// Pings waiting for the mouth.
 const PINGS: usize = 4;
 
@@ -42,13 +44,45 @@ pub struct Who {
     pub protocols: Vec<String>,
 }
 
+impl Who {
+    /// What a connected peer said of itself; nothing but its ID before it has.
+    pub fn of(peer: &Peer) -> Self {
+        let said = peer.identified.as_deref();
+        said.map_or_else(|| Self::unknown(peer.id), |said| who(peer.id, said))
+    }
+
+    fn unknown(peer: PeerId) -> Self {
+        let (public_key, addresses, protocols) = (Vec::new(), Vec::new(), Vec::new());
+        Self { peer, public_key, addresses, agent: String::new(), protocols }
+    }
+}
+
 /// A peer and perhaps where it is: what an address with an ID at its end says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The peer.
     pub peer: PeerId,
-    /// Its address without the ID.
-    pub address: Option<Multiaddr>,
+    /// Its addresses without the ID.
+    pub addresses: Vec<Multiaddr>,
+}
+
+impl Target {
+    /// A peer whose addresses the node may know.
+    pub fn of(peer: PeerId) -> Self {
+        Self { peer, addresses: Vec::new() }
+    }
+
+    /// Addresses of the same peer together, in the order of their first ones.
+    pub fn group(targets: Vec<Self>) -> Vec<Self> {
+        let mut grouped: Vec<Self> = Vec::new();
+        for target in targets {
+            match grouped.iter_mut().find(|known| known.peer == target.peer) {
+                Some(known) => known.addresses.extend(target.addresses),
+                None => grouped.push(target),
+            }
+        }
+        grouped
+    }
 }
 
 impl std::str::FromStr for Target {
@@ -61,7 +95,8 @@ impl std::str::FromStr for Target {
         let whole: Multiaddr = spelled.parse().map_err(|e| bad(format!("{e}")))?;
         let peer = book::peer_of(&whole).ok_or_else(|| bad("it has no /p2p/<peer ID>".into()))?;
         let address = book::without_peer(whole);
-        Ok(Self { peer, address: Some(address).filter(|address| !address.is_empty()) })
+        let addresses = Some(address).filter(|address| !address.is_empty());
+        Ok(Self { peer, addresses: addresses.into_iter().collect() })
     }
 }
 
@@ -82,19 +117,48 @@ impl Node {
     /// [`Error::Dial`] says what was tried.
     pub async fn swarm_connect(&self, to: &Target) -> Result<(), Error> {
         let net = &self.network()?.net;
-        Ok(net.connect(to.peer, to.address.iter().cloned().collect()).await?)
+        Ok(net.connect(to.peer, to.addresses.clone()).await?)
     }
 
-    /// Closes the connections with a peer, or those to the address given.
+    /// Closes the connections with a peer, or those to the addresses given.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when there is none.
+    /// [`Error::Conflict`] when there is none.
     pub async fn swarm_disconnect(&self, from: &Target) -> Result<(), Error> {
         let net = &self.network()?.net;
-        match net.disconnect(from.peer, from.address.clone()).await {
-            0 => Err(Error::Conflict("conn not found".into())),
-            _ => Ok(()),
+        let none = |text: &str| Error::Conflict(text.into());
+        let standing = net.peer(from.peer).await.ok_or_else(|| none("not connected"))?;
+        let mut closed = 0;
+        if from.addresses.is_empty() {
+            closed = net.disconnect(from.peer, None).await;
         }
+        for connection in standing.connections {
+            // Connections made by this node carry the ID at the end of their address.
+            if from.addresses.contains(&book::without_peer(connection.address.clone())) {
+                closed += net.disconnect(from.peer, Some(connection.address)).await;
+            }
+        }
+        if closed == 0 { Err(none("conn not found")) } else { Ok(()) }
+    }
+
+    /// This node's addresses, as peers are told, and what it speaks; `None` while it is offline.
+    pub fn myself(&self) -> Option<Who> {
+        let net = &self.network.as_deref()?.net;
+        let (peer, announced) = (net.local(), net.announced().borrow().clone());
+        let addresses = announced.iter().map(|address| whole(peer, address)).collect();
+        let protocols = SPOKEN.map(str::to_owned).to_vec();
+        Some(Who { addresses, protocols, agent: Self::agent(), ..Who::unknown(peer) })
+    }
+
+    /// What is known of a peer without asking it.
+    pub async fn remembered(&self, peer: PeerId) -> Who {
+        let Some(network) = self.network.as_deref() else { return Who::unknown(peer) };
+        if let Some(standing) = network.net.peer(peer).await {
+            return Who::of(&standing);
+        }
+        let known = network.net.addresses(peer).await;
+        let addresses = known.iter().map(|address| whole(peer, address)).collect();
+        Who { addresses, ..Who::unknown(peer) }
     }
 
     /// Addresses listened on.
@@ -128,8 +192,7 @@ impl Node {
     /// # Errors
     /// [`Error::Offline`].
     pub async fn peering_add(&self, with: &Target) -> Result<(), Error> {
-        let addresses = with.address.iter().cloned().collect();
-        self.network()?.net.peering_add(with.peer, addresses).await;
+        self.network()?.net.peering_add(with.peer, with.addresses.clone()).await;
         Ok(())
     }
 
@@ -211,13 +274,21 @@ impl Node {
     /// When the peer cannot be reached or does not speak the protocol, at once.
     pub async fn ping(&self, to: &Target, count: u64) -> Result<Results<Duration>, Error> {
         self.swarm_connect(to).await?;
-        let net = &self.network()?.net;
-        let (_, mut stream) = net.streams().open(to.peer, &[PING]).await?;
+        let streams = self.network()?.net.streams().clone();
+        let (_, mut stream) = streams.open(to.peer, &[PING]).await?;
         let (out, pongs) = mpsc::channel(PINGS);
         let peer = to.peer;
         task::detach(async move {
             for done in 1.. {
-                let pong = ping_once(peer, &mut stream).await;
+                let mut pong = ping_once(peer, &mut stream).await;
+                // Some serve one such stream at a time, and drop it for the one that keeps
+                // measuring: it is opened again, once.
+                if matches!(pong, Err(Error::Open(_)))
+                    && let Ok((_, again)) = streams.open(peer, &[PING]).await
+                {
+                    stream = again;
+                    pong = ping_once(peer, &mut stream).await;
+                }
                 let failed = pong.is_err();
                 if out.send(pong).await.is_err() || failed || done == count {
                     return;
@@ -249,16 +320,42 @@ async fn ping_once(peer: PeerId, stream: &mut Stream) -> Result<Duration, Error>
     }
 }
 
+/// An address with the peer's ID at its end.
+fn whole(peer: PeerId, address: &Multiaddr) -> Multiaddr {
+    let bare = book::without_peer(address.clone());
+    bare.with(libp2p::multiaddr::Protocol::P2p(peer))
+}
+
 fn who(peer: PeerId, said: &Identified) -> Who {
-    let whole = |address: &Multiaddr| {
-        let bare = book::without_peer(address.clone());
-        bare.with(libp2p::multiaddr::Protocol::P2p(peer))
-    };
     Who {
         peer,
         public_key: said.public_key.clone(),
-        addresses: said.addresses.iter().map(whole).collect(),
+        addresses: said.addresses.iter().map(|address| whole(peer, address)).collect(),
         agent: said.agent.clone(),
         protocols: said.protocols.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "QmaCpDMGvV2BGHeYERUEnRQAwe3N8SzbUtfsmvsqQLuvuJ";
+
+    #[test]
+    fn targets_are_read_in_both_spellings_and_grouped() {
+        let read = |text: String| text.parse::<Target>().unwrap();
+        let new = read(format!("/ip4/127.0.0.1/tcp/1/p2p/{PEER}"));
+        assert_eq!(new, read(format!("/ip4/127.0.0.1/tcp/1/ipfs/{PEER}")));
+        let bare = read(format!("/p2p/{PEER}"));
+        assert_eq!(bare, Target::of(new.peer));
+        let other = Target::of(PeerId::random());
+        let far = read(format!("/ip4/127.0.0.1/tcp/2/p2p/{PEER}"));
+        let both = Target::group(vec![new.clone(), other.clone(), bare, far.clone()]);
+        assert_eq!(both[0].addresses, [new.addresses, far.addresses].concat());
+        assert_eq!(both[1..], [other]);
+        for bad in ["/ip4/127.0.0.1/tcp/1", "", "nonsense", "/ip4/1.2.3/tcp/1/p2p/x"] {
+            assert!(bad.parse::<Target>().is_err(), "{bad}");
+        }
     }
 }

@@ -88,17 +88,23 @@ impl Routing for Dual {
         task::detach(async move {
             let mut seen: HashSet<(PeerId, bool)> = HashSet::new();
             loop {
-                // A branch whose channel is closed is left out; when both are, it is over.
-                let next = tokio::select! {
-                    Some(contact) = wan.recv() => contact,
-                    Some(contact) = lan.recv() => contact,
-                    () = out.closed() => return,
-                    else => return,
+                let either = async {
+                    // A branch whose channel is closed is left out; when both are, it is over.
+                    tokio::select! {
+                        Some(contact) = wan.recv() => Some(contact),
+                        Some(contact) = lan.recv() => Some(contact),
+                        else => None,
+                    }
                 };
+                let next = tokio::select! {
+                    next = either => next,
+                    () = out.closed() => None,
+                };
+                let Some(next) = next else { return };
                 // Addresses of the two are apart: with them a peer may come from each.
                 let is_new = seen.insert((next.peer, !next.addrs.is_empty()));
                 let peers = seen.iter().filter(|(_, reachable)| *reachable).count();
-                if is_new && out.send(next).await.is_err() || limit > 0 && peers >= limit {
+                if (is_new && out.send(next).await.is_err()) || (limit > 0 && peers >= limit) {
                     return;
                 }
             }

@@ -8,8 +8,10 @@ pub mod dual;
 pub mod offline;
 pub mod provide;
 pub mod records;
+pub mod streams;
 #[cfg(test)]
 mod testsuite;
+pub mod upkeep;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;

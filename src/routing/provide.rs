@@ -372,7 +372,7 @@ impl Provider {
         }
         records.run(move |records| set_round(records, now, unix_now().max(1))).await?;
         let before = now.saturating_sub(PROVIDER_LIFE_S);
-        records.run(move |records| records.forget_announced(before, usize::MAX)).await?;
+        records.run(move |records| records.forget_announced(before)).await?;
         Ok(Some(count))
     }
 }

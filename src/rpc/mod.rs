@@ -8,6 +8,7 @@ mod add;
 mod args;
 mod block;
 mod body;
+mod bootstrap;
 mod cid;
 pub mod commands;
 mod config;
@@ -18,7 +19,9 @@ pub mod http;
 mod id;
 mod log;
 mod ls;
+mod peer;
 mod pin;
+mod ping;
 mod query;
 mod read;
 mod refs;
@@ -26,6 +29,7 @@ mod reply;
 mod repo;
 mod requests;
 mod resolve;
+mod swarm;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -97,6 +101,11 @@ const ROUTES: &[(&str, Handler)] = &[
     ("block/put", |router, args, body| Box::pin(block::put(router, args, body))),
     ("block/rm", |router, args, _| Box::pin(block::rm(router, args))),
     ("block/stat", |router, args, _| Box::pin(block::stat(router, args))),
+    ("bootstrap", |router, args, _| Box::pin(bootstrap::list(router, args))),
+    ("bootstrap/add", |router, args, _| Box::pin(bootstrap::add(router, args))),
+    ("bootstrap/list", |router, args, _| Box::pin(bootstrap::list(router, args))),
+    ("bootstrap/rm", |router, args, _| Box::pin(bootstrap::rm(router, args))),
+    ("bootstrap/rm/all", |router, _, _| Box::pin(bootstrap::rm_all(router))),
     ("cat", |router, args, _| Box::pin(read::cat(router, args))),
     ("config", |router, args, _| Box::pin(config::config(router, args))),
     ("config/profile/apply", |router, args, _| Box::pin(config::apply(router, args))),
@@ -124,6 +133,7 @@ const ROUTES: &[(&str, Handler)] = &[
     ("pin/rm", |router, args, _| Box::pin(pin::rm(router, args))),
     ("pin/update", |router, args, _| Box::pin(pin::update(router, args))),
     ("pin/verify", |router, args, _| Box::pin(pin::verify(router, args))),
+    ("ping", |router, args, _| Box::pin(ping::ping(router, args))),
     ("refs", |router, args, _| Box::pin(refs::refs(router, args))),
     ("refs/local", |router, args, _| Box::pin(refs::refs_local(router, args))),
     ("repo/gc", |router, args, _| Box::pin(repo::gc(router, args))),
@@ -133,6 +143,18 @@ const ROUTES: &[(&str, Handler)] = &[
     ("resolve", |router, args, _| Box::pin(resolve::resolve(router, args))),
     ("shutdown", |router, _, _| Box::pin(async { Ok(id::shutdown(router)) })),
     ("stats/repo", |router, args, _| Box::pin(repo::stat(router, args))),
+    ("swarm/addrs", |router, _, _| Box::pin(swarm::addrs(router))),
+    ("swarm/addrs/listen", |router, _, _| Box::pin(swarm::addrs_listen(router))),
+    ("swarm/addrs/local", |router, args, _| Box::pin(swarm::addrs_local(router, args))),
+    ("swarm/connect", |router, args, _| Box::pin(swarm::connect(router, args))),
+    ("swarm/disconnect", |router, args, _| Box::pin(swarm::disconnect(router, args))),
+    ("swarm/filters", |router, _, _| Box::pin(swarm::filters(router))),
+    ("swarm/filters/add", |router, args, _| Box::pin(swarm::filters_add(router, args))),
+    ("swarm/filters/rm", |router, args, _| Box::pin(swarm::filters_rm(router, args))),
+    ("swarm/peering/add", |router, args, _| Box::pin(swarm::peering_add(router, args))),
+    ("swarm/peering/ls", |router, _, _| Box::pin(swarm::peering_ls(router))),
+    ("swarm/peering/rm", |router, args, _| Box::pin(swarm::peering_rm(router, args))),
+    ("swarm/peers", |router, args, _| Box::pin(swarm::peers(router, args))),
 ];
 
 type Pure = fn(Args, Body) -> Future_<'static>;

@@ -241,6 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn a_store_from_before_a_family_gains_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Family::ALL.iter().filter(|family| **family != Family::Records);
+        drop(DB::open_cf(&database_options(), dir.path(), old.map(|f| f.name())).unwrap());
+        let rocks = Rocks::open(dir.path()).unwrap();
+        let mut batch = Batch::default();
+        batch.put(Family::Records, Bytes::from_static(b"k"), Bytes::from_static(b"v"));
+        rocks.write(batch, Durability::Synced).unwrap();
+        drop(rocks);
+        let again = Rocks::open(dir.path()).unwrap();
+        assert_eq!(again.get(Family::Records, b"k").unwrap().unwrap(), "v");
+    }
+
+    #[test]
     fn the_whole_backend_suite() {
         let dir = tempfile::tempdir().unwrap();
         super::super::testsuite::run(|name| Rocks::open(&dir.path().join(name)).unwrap());

@@ -55,6 +55,14 @@ const BAD_OPTIONS: &[(&[&str], &str)] = &[
     (&["config", "", "x"], "config value"),
     (&["config"], "KEY"),
     (&["id", "nonsense"], "nonsense"),
+    (&["id", "--peerid-base=nonsense"], "nonsense"),
+    (&["swarm", "connect", "nonsense"], "nonsense"),
+    (&["swarm", "peering", "add", "/ip4/127.0.0.1/tcp/1"], "/ip4/127.0.0.1/tcp/1"),
+    (&["swarm", "peering", "rm"], "<PEER>"),
+    (&["swarm", "filters", "add"], "<BLOCK>"),
+    (&["ping", "--count=x", "CID"], "--count"),
+    (&["bootstrap", "add", "nonsense"], "nonsense"),
+    (&["bootstrap", "nonsense"], "nonsense"),
     (&["init", "--profile=nonsense"], "nonsense"),
     (&["init", "--algorithm=nonsense"], "nonsense"),
     (&["init", "--bits=x"], "--bits"),
@@ -95,7 +103,8 @@ fn a_bad_option_is_named() {
 
 /// What random command lines begin with.
 const COMMANDS: &str = "add,cat,get,ls,refs,block put,block get,block stat,dag get,pin add,pin ls,\
-    repo stat,config,config show,id,version,init,help,refs local";
+    repo stat,config,config show,id,version,init,help,refs local,swarm peers,swarm connect,\
+    swarm filters add,swarm addrs local,swarm peering rm,ping,bootstrap,bootstrap add,bootstrap rm";
 
 /// What they go on with. Nothing here deletes or unpins, so what was kept before must be there
 /// afterwards; and no path leads out of the temporary folder.

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use crate::harness::{Daemon, Repo, skip};
+use crate::swarm::Node;
 
 /// One installation at a time.
 static INSTALLING: Mutex<()> = Mutex::new(());
@@ -71,7 +72,7 @@ fn python() -> Result<PathBuf, String> {
 }
 
 /// Runs a script of ours beside the packages; all that it says is shown when it fails.
-fn script(name: &str, argument: &str) -> Option<String> {
+fn script(name: &str, arguments: &[&str]) -> Option<String> {
     let modules = match node_modules() {
         Ok(modules) => modules,
         Err(why) => {
@@ -85,7 +86,7 @@ fn script(name: &str, argument: &str) -> Option<String> {
     std::fs::copy(source(&format!("js/{name}.mjs")), &new).unwrap();
     std::fs::rename(&new, &place).unwrap();
     let mut node = Command::new("node");
-    node.arg(&place).arg(argument).env_remove("HENGE_PATH").env_remove("IPFS_PATH");
+    node.arg(&place).args(arguments).env_remove("HENGE_PATH").env_remove("IPFS_PATH");
     Some(run(&mut node).unwrap_or_else(|said| panic!("{said}")))
 }
 
@@ -93,14 +94,15 @@ fn script(name: &str, argument: &str) -> Option<String> {
 fn kubo_rpc_client_finds_what_it_expects() {
     let repo = Repo::for_daemon();
     let daemon = Daemon::start(&repo);
-    let Some(said) = script("kubo-rpc-client", &format!("http://{}", daemon.api())) else { return };
+    let (url, other) = (format!("http://{}", daemon.api()), Node::start());
+    let Some(said) = script("kubo-rpc-client", &[&url, &other.address]) else { return };
     println!("{said}");
-    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 36, "{said}");
+    assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 44, "{said}");
 }
 
 #[test]
 fn ipfsd_ctl_runs_our_daemon_by_its_defaults() {
-    let Some(said) = script("ipfsd-ctl", env!("CARGO_BIN_EXE_henge")) else { return };
+    let Some(said) = script("ipfsd-ctl", &[env!("CARGO_BIN_EXE_henge")]) else { return };
     println!("{said}");
     assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 4, "{said}");
 }

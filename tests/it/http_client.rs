@@ -120,6 +120,13 @@ impl Connection {
         Ok((status.parse().unwrap(), self.try_fields()?))
     }
 
+    /// Reads so many bytes of a body.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
     /// Reads one chunk; none at the end, behind which the trailers stand.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         self.try_chunk().unwrap()

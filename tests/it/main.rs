@@ -6,6 +6,7 @@
 
 mod bad_args;
 mod bad_input;
+mod browser;
 mod car;
 mod cids;
 mod clients;
@@ -20,13 +21,20 @@ mod envelope;
 mod faulty;
 mod gate;
 mod gateway;
+mod gateway_car;
+mod gateway_fixtures;
+mod gateway_latency;
+mod gateway_rules;
 mod harness;
 mod http_client;
+mod interop;
 mod journeys;
 mod operations;
+mod peers;
 mod share;
 mod store_faults;
 mod store_regressions;
 mod surface;
 mod surface_repo;
+mod swarm;
 mod tidy;

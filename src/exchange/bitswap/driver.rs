@@ -149,7 +149,7 @@ impl Driver {
         let mut sweep = tokio::time::interval(SWEEP);
         self.compare().await;
         loop {
-            let due = self.engine.next_tick(Instant::now());
+            let due = self.engine.next_tick();
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(kept) = self.kept.recv() => {

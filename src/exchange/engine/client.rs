@@ -15,7 +15,7 @@ use std::time::Instant;
 use libp2p::PeerId;
 
 use super::super::ledger::PeerNo;
-use super::super::session::{EXPECTED_MAX, Session, SessionId};
+use super::super::session::{Session, SessionId};
 use super::super::wantlist::{Answer, Key};
 use super::super::wire::{Kind, Presence};
 use super::peer::Peer;
@@ -75,7 +75,7 @@ impl Engine {
                 self.next_priority.checked_sub(1).filter(|p| *p > 0).unwrap_or(i32::MAX);
         }
         self.hungry.insert(id);
-        self.feed_session(now, id);
+        self.feed_session(now, id, 1);
         true
     }
 
@@ -105,10 +105,8 @@ impl Engine {
             match self.numbers.get(peer).copied() {
                 Some(no) => self.provider(id, &key, no),
                 None => {
-                    if let Some(session) = self.sessions.get_mut(&id)
-                        && session.expected.len() < EXPECTED_MAX
-                    {
-                        session.expected.insert(*peer, key.clone());
+                    if let Some(session) = self.sessions.get_mut(&id) {
+                        session.dialling(*peer, key.clone());
                     }
                 }
             }
@@ -157,10 +155,9 @@ impl Engine {
         for session in self.sessions.values_mut() {
             session.peers.remove(&no);
         }
+        self.wants.values_mut().for_each(|want| want.forget(no));
         for key in peer.told.wants() {
-            let Some(want) = self.wants.get_mut(key) else { continue };
-            want.forget(no);
-            if want.asked == Some(no) {
+            if let Some(want) = self.wants.get_mut(key).filter(|want| want.asked == Some(no)) {
                 want.asked = None;
                 self.requeue(key);
             }
@@ -247,6 +244,8 @@ impl Engine {
             let wish = peer.told.wish(&key);
             let Some(want) = self.wants.get_mut(&key).filter(|_| wish.is_some()) else { continue };
             match presence {
+                // It was silent about this very want: its word is not enough any more.
+                Presence::Have if peer.pace.strikes > 0 && want.tried.contains(&no) => continue,
                 Presence::Have => {
                     want.claim(no);
                     if wish == Some(Kind::Have) {
@@ -261,6 +260,7 @@ impl Engine {
                     want.haves.remove(&no);
                     want.tried.insert(no);
                     if wish == Some(Kind::Block) {
+                        peer.pace.progress = now;
                         // It would send the block when it comes by it, until another is asked.
                         want.slow.insert(no);
                     }
@@ -278,6 +278,7 @@ impl Engine {
     fn answered(&mut self, now: Instant, no: PeerNo, key: &Key, presence: Presence) {
         let Some(want) = self.wants.get(key) else { return };
         let everybody = want.tried.len() >= self.peers.len();
+        let hopeless = self.peers.get(&no).is_some_and(|peer| peer.pace.is_hopeless());
         for id in &want.sessions {
             let Some(session) = self.sessions.get_mut(id) else { continue };
             if presence == Presence::Have {
@@ -287,6 +288,9 @@ impl Engine {
                 }
             } else {
                 session.tally.dont_haves = session.tally.dont_haves.saturating_add(1);
+                if hopeless {
+                    session.peers.remove(&no);
+                }
                 if everybody {
                     session.search_at = session.search_at.min(now);
                 }
@@ -302,7 +306,7 @@ impl Engine {
         let Some(want) = self.wants.get(key).filter(|want| want.asked.is_none()) else { return };
         for id in &want.sessions {
             if let Some(session) = self.sessions.get_mut(id) {
-                session.queue.push_front(key.clone());
+                session.requeue(key);
                 self.hungry.insert(*id);
             }
         }

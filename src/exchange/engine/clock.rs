@@ -24,17 +24,20 @@ const IDLE: Duration = Duration::from_secs(10);
 const ROUND: Duration = Duration::from_secs(30);
 /// How often usefulness is reported.
 const TAGS: Duration = Duration::from_secs(10);
+/// How long a want stays with one peer, whatever that peer does meanwhile: it may be trickling.
+const STAY_MAX: Duration = Duration::from_secs(60);
 /// A want is passed over when one asked for so much later was answered.
 const OVERTAKEN: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// When [`Self::tick`] is due: soon while anything is wanted.
-    pub fn next_tick(&self, now: Instant) -> Instant {
-        later(now, if self.wants.is_empty() { IDLE } else { TICK })
+    pub fn next_tick(&self) -> Instant {
+        later(self.ticked_at, if self.wants.is_empty() { IDLE } else { TICK })
     }
 
     /// Looks at the clock.
     pub fn tick(&mut self, now: Instant) {
+        self.ticked_at = now;
         self.silences(now);
         if now >= self.round_at {
             self.round_at = later(now, self.jitter(ROUND));
@@ -69,9 +72,10 @@ impl Engine {
             let patience = peer.pace.patience();
             let quiet = now.saturating_duration_since(peer.pace.progress) >= patience;
             let answered = peer.pace.answered;
-            let late = |at: Instant| match quiet {
-                true => now.saturating_duration_since(at) >= patience,
-                false => answered.is_some_and(|a| a.saturating_duration_since(at) >= OVERTAKEN),
+            let late = |at: Instant| match now.saturating_duration_since(at) {
+                age if quiet => age >= patience,
+                age if age >= STAY_MAX => true,
+                _ => answered.is_some_and(|a| a.saturating_duration_since(at) >= OVERTAKEN),
             };
             let wants = peer.told.open_wants().filter(|(_, at)| late(*at));
             let keys: Vec<Key> = wants.map(|(key, _)| key.clone()).collect();
@@ -79,6 +83,11 @@ impl Engine {
                 (_, true) => continue,
                 (true, _) => peer.pace.strike(now),
                 (false, _) => peer.pace.miss(),
+            }
+            if peer.pace.is_hopeless() {
+                for session in self.sessions.values_mut() {
+                    session.peers.remove(&no);
+                }
             }
             keys.iter().for_each(|key| self.silent(no, key));
         }
@@ -110,7 +119,14 @@ impl Engine {
                 key.clone()
             })
             .collect();
-        keys.iter().for_each(|key| self.requeue(key));
+        for key in keys {
+            self.requeue(&key);
+            let told = self.wants.get(&key).map_or(0, |want| want.told.len());
+            if self.broadcast.contains(&key) && told < self.peers.len() {
+                // Some had no room to be told.
+                self.tell_all(now, &key);
+            }
+        }
     }
 
     /// Starts a search for the providers of one want of a session in which nothing moves.

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::super::ledger::PeerNo;
-use super::super::session::{BROADCAST_MAX, SessionId};
+use super::super::session::{BROADCAST_MAX, Session, SessionId};
 use super::super::wantlist::{Key, TOLD_MAX};
 use super::super::wire::{Kind, readable};
 use super::Engine;
@@ -24,6 +24,8 @@ use super::Engine;
 /// Wants of all sessions that everybody is asked for: leaves a quarter of what a peer is told for
 /// wants that are its own.
 const BROADCAST_ALL_MAX: usize = TOLD_MAX / 4 * 3;
+/// Wants of one session that are asked for before it is the next one's turn.
+const FEED_MAX: usize = 8;
 /// Wants that a peer takes over at a time, and how much later than by it they would come: so many
 /// times as late, and so many seconds more.
 const RELIEF_MAX: usize = 4;
@@ -44,20 +46,40 @@ enum Choice {
 impl Engine {
     /// Lets every session that waits for room have some, in turn.
     pub(super) fn feed(&mut self, now: Instant) {
-        let ids: Vec<SessionId> = self.hungry.iter().copied().collect();
-        ids.into_iter().for_each(|id| self.feed_session(now, id));
+        loop {
+            // Those whose turn it is first: room comes by ones and twos.
+            let ids = self.hungry.range(self.turn..).chain(self.hungry.range(..self.turn));
+            let ids: Vec<SessionId> = ids.copied().collect();
+            let mut fed = false;
+            for id in ids {
+                if self.feed_session(now, id, FEED_MAX) {
+                    fed = true;
+                    self.turn = SessionId(id.0.saturating_add(1));
+                }
+            }
+            if !fed {
+                return;
+            }
+        }
     }
 
-    /// Asks for what waits in a session's queue, as far as there is room.
-    pub(super) fn feed_session(&mut self, now: Instant, id: SessionId) {
-        while let Some(session) = self.sessions.get_mut(&id) {
+    /// Asks for at most `count` wants of a session's queue, as far as there is room; whether any
+    /// was.
+    pub(super) fn feed_session(&mut self, now: Instant, id: SessionId, count: usize) -> bool {
+        let mut fed = 0usize;
+        while fed < count
+            && let Some(session) = self.sessions.get_mut(&id)
+        {
             let Some(key) = session.queue.pop_front() else { break };
             let idle = self.wants.get(&key).is_some_and(|want| want.asked.is_none());
             if !idle || !session.wants.contains(&key) {
                 continue;
             }
             match self.choose(&key) {
-                Choice::Ask(no) => self.ask(now, no, &key),
+                Choice::Ask(no) => {
+                    self.ask(now, no, &key);
+                    fed = fed.saturating_add(1);
+                }
                 Choice::Wait => {
                     if let Some(session) = self.sessions.get_mut(&id) {
                         session.queue.push_front(key);
@@ -74,14 +96,14 @@ impl Engine {
             }
         }
         self.feed_stuck(now, id);
-        let Some(session) = self.sessions.get(&id) else { return };
-        if !session.is_hungry() {
+        if !self.sessions.get(&id).is_some_and(Session::is_hungry) {
             self.hungry.remove(&id);
         }
         if self.peers.is_empty() {
             // Nobody can be asked: the search is all there is.
             self.search(now, id);
         }
+        fed > 0
     }
 
     /// Asks everybody for what no peer of the session has.
@@ -98,9 +120,14 @@ impl Engine {
             }
             want.counted = Some(id);
             session.broadcasts = session.broadcasts.saturating_add(1);
-            let peers: Vec<PeerNo> = self.peers.keys().copied().collect();
-            peers.into_iter().for_each(|no| self.tell(now, no, &key, Kind::Have));
+            self.tell_all(now, &key);
         }
+    }
+
+    /// Asks every peer whether it has a block.
+    pub(super) fn tell_all(&mut self, now: Instant, key: &Key) {
+        let peers: Vec<PeerNo> = self.peers.keys().copied().collect();
+        peers.into_iter().for_each(|no| self.tell(now, no, key, Kind::Have));
     }
 
     /// Gives a peer that will be idle soon a part of what a slower one is still to bring. The slower
@@ -114,8 +141,8 @@ impl Engine {
             };
             let mates = self.sessions.values().filter(|session| session.peers.contains(&no));
             let mut slow = mates.flat_map(|session| session.peers.iter()).filter(late);
-            let Some(slow) = slow.next().copied() else { return };
-            let Some(key) = self.last_of(slow, no) else { return };
+            let found = slow.find_map(|slow| Some((*slow, self.last_of(*slow, no)?)));
+            let Some((slow, key)) = found else { return };
             if let Some(want) = self.wants.get_mut(&key) {
                 want.slow.insert(slow);
             }
@@ -211,7 +238,9 @@ impl Engine {
         };
         // What it was asked for already is not asked for less.
         let known = peer.told.wish(key).is_some_and(|wish| wish >= kind) && kind == Kind::Have;
-        if known || readable(key.cid(), peer.version).is_none() {
+        // An older peer takes a question for a want, and would send what another is sending.
+        let twice = kind == Kind::Have && want.asked.is_some() && !peer.version.has_presences();
+        if known || twice || readable(key.cid(), peer.version).is_none() {
             return;
         }
         if peer.told.open() == 0 {

@@ -23,6 +23,8 @@ mod feed;
 mod peer;
 mod report;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Instant;
@@ -131,8 +133,9 @@ pub struct Engine {
     wants: BTreeMap<Key, Want>,
     /// Wants that everybody is asked for, newcomers too.
     broadcast: BTreeSet<Key>,
-    /// Sessions with wants that wait for room.
+    /// Sessions with wants that wait for room, and whose turn it is.
     hungry: BTreeSet<SessionId>,
+    turn: SessionId,
     waiting: Waiting,
     recent: (VecDeque<Key>, HashSet<Key>),
     actions: VecDeque<Action>,
@@ -141,6 +144,7 @@ pub struct Engine {
     next_priority: i32,
     /// State of the generator behind [`Engine::jitter`].
     random: u64,
+    ticked_at: Instant,
     round_at: Instant,
     tags_at: Instant,
 }
@@ -157,6 +161,7 @@ impl Engine {
             wants: BTreeMap::new(),
             broadcast: BTreeSet::new(),
             hungry: BTreeSet::new(),
+            turn: SessionId(0),
             waiting: Waiting::new(),
             recent: (VecDeque::new(), HashSet::new()),
             actions: VecDeque::new(),
@@ -164,6 +169,7 @@ impl Engine {
             next_no: 0,
             next_priority: i32::MAX,
             random: seed,
+            ticked_at: now,
             round_at: now,
             tags_at: now,
         }
@@ -210,7 +216,6 @@ impl Engine {
     pub fn on_message(&mut self, now: Instant, id: PeerId, message: Message) {
         let Some(no) = self.numbers.get(&id).copied() else { return };
         self.stat.messages_received = self.stat.messages_received.saturating_add(1);
-        self.with_peer(no, |peer| peer.pace.progress = now);
         let brought = !message.blocks.is_empty();
         for block in message.blocks {
             self.block(now, no, block);
@@ -224,7 +229,8 @@ impl Engine {
         }
     }
 
-    /// Part of a message came: the peer is slow, not silent.
+    /// Part of a message came: the peer is slow, not silent. Puts the time-out off, but for
+    /// [`clock`]'s last one.
     pub fn on_progress(&mut self, now: Instant, id: PeerId) {
         if let Some(no) = self.numbers.get(&id) {
             self.with_peer(*no, |peer| peer.pace.progress = now);

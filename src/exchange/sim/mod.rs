@@ -1,6 +1,7 @@
 //! A network of engines in virtual time: links with latency and bandwidth, peers that come, go, lie
 //! and flood, and an oracle for providers. One seed is one course of events.
 
+#[cfg(test)]
 mod scenes;
 
 use std::cmp::Reverse;
@@ -104,7 +105,7 @@ fn pair(a: usize, b: usize) -> (usize, usize) {
 impl Net {
     /// `roles` are the nodes; any two can be connected over `line`.
     pub fn new(seed: u64, roles: &[Role], line: Line) -> Self {
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let start = Instant::now();
         let node = |(n, role): (usize, &Role)| {
             let mut id = vec![0x12, 0x20];
@@ -299,7 +300,7 @@ impl Net {
             Event::Tick { node } => {
                 if self.nodes[node].tick_at <= now {
                     self.nodes[node].engine.tick(now);
-                    self.nodes[node].tick_at = now + Duration::from_secs(3600);
+                    self.nodes[node].tick_at = now;
                     self.act(node);
                 }
             }
@@ -368,14 +369,14 @@ impl Net {
     fn flood(&mut self, from: usize, to: usize) {
         for batch in 0..10 {
             let entry = |n: u64| Entry {
-                cid: *block(1 << 40 | batch * 1000 + n, 8).cid(),
+                cid: *block((1 << 40) + batch * 1000 + n, 8).cid(),
                 priority: n as i32,
                 cancel: false,
                 kind: Kind::Block,
                 send_dont_have: n.is_multiple_of(2),
             };
             let out = Outgoing { entries: (0..1000).map(entry).collect(), ..Outgoing::default() };
-            let blocks = [block(1 << 41 | batch, 5000).into_parts()];
+            let blocks = [block((1 << 41) + batch, 5000).into_parts()];
             self.transmit(from, to, &out, &blocks, Version::V1_2);
         }
     }
@@ -454,7 +455,7 @@ impl Net {
             }
         }
         let now = self.now;
-        let at = self.nodes[node].engine.next_tick(now);
+        let at = self.nodes[node].engine.next_tick().max(now);
         let due = &mut self.nodes[node].tick_at;
         if *due <= now || at < *due {
             *due = at;

@@ -27,9 +27,8 @@ pub use encode::{encode, readable};
 
 /// Largest message that is read, in bytes without its length prefix (spec: "Protocol Format").
 pub const MESSAGE_MAX_BYTES: usize = 4 << 20;
-/// Largest message that is written, in bytes of blocks and entries: what every implementation reads.
-pub const SENT_MAX_BYTES: usize = 2 << 20;
-/// Blocks are gathered into one message up to this many bytes; a larger block goes alone.
+/// Blocks are gathered into one message up to this many bytes; a larger block goes alone. With all
+/// the entries and presences there can be, that stays below what every implementation reads.
 pub const TARGET_BYTES: usize = 512 << 10;
 /// Entries of one message that are looked at: a wantlist holds 1024, the rest is cancels.
 pub const ENTRIES_MAX: usize = 8 << 10;

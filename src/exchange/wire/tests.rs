@@ -65,7 +65,7 @@ fn random(rng: &mut ChaCha8Rng) -> (Outgoing, Vec<(Cid, Bytes)>) {
 #[test]
 fn what_is_written_is_read_again() {
     let seed: u64 = rand::random();
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     for _ in 0..200 {
         let (sent, blocks) = random(&mut rng);
@@ -83,7 +83,7 @@ fn what_is_written_is_read_again() {
 #[test]
 fn damaged_bytes_never_panic() {
     let seed: u64 = rand::random();
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     for _ in 0..300 {
         let (sent, blocks) = random(&mut rng);

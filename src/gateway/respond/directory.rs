@@ -23,7 +23,7 @@ use hyper::header::{
 
 use super::{Found, file};
 use crate::gateway::error::Refusal;
-use crate::gateway::reply::{self, Outgoing};
+use crate::gateway::reply::{self, Outgoing, POLICY, STYLE};
 use crate::gateway::{escape, etag, headers};
 use crate::ipld::cid::Cid;
 use crate::node::{Entries, Error, What};
@@ -32,10 +32,6 @@ use crate::node::{Entries, Error, What};
 const INDEX: &str = "index.html";
 /// Entries written at once, at most.
 const BATCH: usize = 64;
-/// What the listing may do: use its own style, and nothing else.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
-                      form-action 'none'";
-const STYLE: &str = include_str!("listing.css");
 const END: &str = "</tbody></table></main></body></html>\n";
 
 /// The index, or the listing.
@@ -44,7 +40,7 @@ pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
     if let Some(index) = index
         && let What::File(size) = index.what
     {
-        return file::serve(found, &index.cid, INDEX, size).await;
+        return file::serve(found, &index, INDEX, size).await;
     }
     let mut map = found.headers("text/html; charset=utf-8");
     for (name, value) in [

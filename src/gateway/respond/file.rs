@@ -10,37 +10,50 @@
 )]
 
 use bytes::Bytes;
-use hyper::Response;
-use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderValue, LAST_MODIFIED};
+use hyper::{Response, StatusCode};
 
 use super::Found;
 use crate::gateway::error::Refusal;
-use crate::gateway::media;
 use crate::gateway::reply::{self, Outgoing};
+use crate::gateway::{date, headers, media};
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
 use crate::node::cat::CatOptions;
+use crate::node::resolve::Place;
 
 /// The file at the end of the path.
 pub async fn respond(found: &Found<'_>, size: u64) -> Result<Response<Outgoing>, Refusal> {
     let name = found.path.segments.last().map(String::as_str).unwrap_or_default();
-    serve(found, found.cid(), name, size).await
+    serve(found, &found.place, name, size).await
 }
 
 /// A file under a name: its type from the name or the first bytes, then the part that is asked
 /// for. A HEAD reads no more than the type takes.
 pub async fn serve(
     found: &Found<'_>,
-    cid: &Cid,
+    file: &Place,
     name: &str,
     size: u64,
 ) -> Result<Response<Outgoing>, Refusal> {
+    if let Some(most) = found.settings.range_file_max.filter(|most| size > *most)
+        && found.request.range.is_some()
+    {
+        let text = format!(
+            "no parts are served of files larger than {most} bytes: ask for blocks (?format=raw)"
+        );
+        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, text));
+    }
+    let cid = &file.cid;
     let name = found.request.filename.as_deref().unwrap_or(name);
     let media = match media::by_name(name) {
         Some(media) => media,
         None => media::by_content(&first_bytes(found, cid, size).await?),
     };
     let mut map = found.headers(media);
+    if let Some(date) = file.mtime.and_then(date::text) {
+        map.insert(LAST_MODIFIED, headers::value(&date));
+    }
     if found.request.filename.is_some() || found.request.download {
         let fallback = if name.is_empty() { cid.to_string() } else { name.to_owned() };
         found.dispose(&mut map, "inline", &fallback);

@@ -12,6 +12,7 @@
 mod block;
 mod car;
 mod codec;
+mod data;
 mod directory;
 mod file;
 mod tar;
@@ -29,7 +30,7 @@ use super::observe::Form;
 use super::range::{self, Cut};
 use super::reply::{self, Outgoing};
 use super::request::{Format, Request};
-use super::{escape, etag, headers};
+use super::{Settings, date, escape, etag, headers, moved};
 use crate::ipld::cid::{Cid, codec as codecs};
 use crate::ipld::path::Path;
 use crate::node::resolve::Place;
@@ -42,6 +43,8 @@ const IPFS_ROOTS: HeaderName = HeaderName::from_static("x-ipfs-roots");
 pub struct Found<'a> {
     /// The node that holds it.
     pub node: &'a Node,
+    /// The rules.
+    pub settings: &'a Settings,
     /// The request.
     pub request: &'a Request,
     /// Its path.
@@ -71,9 +74,9 @@ impl Found<'_> {
     /// What the reply is, in a word.
     fn form(&self) -> Form {
         Form(match (self.request.format, &self.place.what) {
+            _ if self.request.car.is_some() => "car",
             (Some(Format::Raw), _) => "block",
             (Some(Format::Tar), _) => "tar",
-            (Some(Format::Car), _) => "car",
             _ if !self.is_plain() => "codec",
             (_, What::Directory) => "directory",
             (_, What::Symlink(_)) => "symlink",
@@ -85,9 +88,20 @@ impl Found<'_> {
         self.is_plain() && self.place.what == What::Directory
     }
 
-    /// The address of a folder that was asked for without the slash that links in it rely on.
-    pub fn folder_address(&self) -> Option<String> {
-        if !self.is_listed() || self.request.ends_in_slash() {
+    fn is_data(&self) -> bool {
+        matches!(self.cid().codec(), codecs::DAG_JSON | codecs::DAG_CBOR)
+    }
+
+    /// Whether data is shown as a page: no form of it is asked for, and a browser asks.
+    fn is_shown(&self) -> bool {
+        let plain = self.request.format.is_none() && !self.request.download;
+        self.is_data() && plain && self.request.accepts_page && self.place.inside.is_empty()
+    }
+
+    /// The address of a folder, or of a page of data, that was asked for without the slash that
+    /// links in it rely on.
+    fn folder_address(&self) -> Option<String> {
+        if !(self.is_listed() || self.is_shown()) || self.request.ends_in_slash() {
             return None;
         }
         // Two slashes at the head would lead to another host.
@@ -101,16 +115,31 @@ impl Found<'_> {
     }
 
     /// The reply to a client that has the content already.
-    pub fn unchanged(&self) -> Option<Response<Outgoing>> {
-        let given = self.request.known.as_deref()?;
-        let listing = self.is_listed().then(|| etag::of_listing(self.cid()));
+    fn unchanged(&self) -> Option<Response<Outgoing>> {
+        if self.request.known.is_none() && self.request.since.is_none() {
+            return None;
+        }
         let mut map = self.headers("");
         map.remove(CONTENT_TYPE);
-        if let Some(tag) = listing.filter(|tag| etag::is_known(given, tag)) {
-            map.insert(ETAG, headers::value(&tag));
-            map.insert(CACHE_CONTROL, HeaderValue::from_static(headers::LISTING));
-        } else if !etag::is_known(given, &self.tag()) {
-            return None;
+        // A page of ours: as good as new for as long as it is made the same way.
+        let page = match (self.is_listed(), self.is_shown()) {
+            (true, _) => Some(etag::of_listing(self.cid())),
+            (_, true) => Some(etag::of_data_page(self.cid())),
+            _ => None,
+        };
+        let file = matches!(self.place.what, What::File(_)) && self.is_plain();
+        match (&self.request.known, &self.request.since, self.place.mtime) {
+            (Some(given), ..) => {
+                if let Some(tag) = page.filter(|tag| etag::is_known(given, tag)) {
+                    map.insert(ETAG, headers::value(&tag));
+                    map.insert(CACHE_CONTROL, HeaderValue::from_static(headers::LISTING));
+                } else if self.is_shown() || !etag::is_known(given, &self.tag()) {
+                    return None;
+                }
+            }
+            // A tag says more than a date: only without one is that looked at.
+            (None, Some(since), Some(mtime)) if file && date::is_unchanged(mtime, since) => {}
+            _ => return None,
         }
         let mut response = reply::of(map, Outgoing::Done);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -118,7 +147,10 @@ impl Found<'_> {
     }
 
     fn tag(&self) -> String {
-        etag::of(self.cid(), self.request.format)
+        match &self.request.car {
+            Some(form) => etag::of_car(&self.path, form),
+            None => etag::of(self.cid(), self.request.format),
+        }
     }
 
     /// The headers of every reply with content.
@@ -131,6 +163,10 @@ impl Found<'_> {
         if let Some(roots) = headers::roots(&self.place.roots) {
             map.insert(IPFS_ROOTS, roots);
         }
+        if self.request.format.is_none() && self.is_data() {
+            // Browsers get a page at the same address.
+            map.insert(VARY, HeaderValue::from_static("Accept"));
+        }
         if let Some(format) = self.request.format.filter(|_| self.request.negotiated) {
             map.insert(VARY, HeaderValue::from_static("Accept"));
             map.insert(CONTENT_LOCATION, headers::value(&self.location(format)));
@@ -142,8 +178,14 @@ impl Found<'_> {
     fn location(&self, format: Format) -> String {
         let kept = self.request.query.split('&');
         let kept = kept.filter(|pair| !pair.is_empty() && !pair.starts_with("format="));
-        let pairs: Vec<String> =
+        let mut pairs: Vec<String> =
             kept.map(str::to_owned).chain([format!("format={}", format.name())]).collect();
+        for (name, value) in self.request.parameters.iter().filter(|_| format == Format::Car) {
+            // What the query says itself stands before what `Accept` says.
+            if !pairs.iter().any(|pair| pair.split('=').next() == Some(name)) {
+                pairs.push(format!("{name}={}", escape::encode(value.as_bytes())));
+            }
+        }
         let slash = if self.request.ends_in_slash() { "/" } else { "" };
         let names = escape::encode_path(&self.path.segments);
         format!("{}{names}{slash}?{}", self.base, pairs.join("&"))
@@ -198,14 +240,48 @@ impl Found<'_> {
     }
 }
 
+impl Found<'_> {
+    /// The reply: a redirect, nothing new, or the content.
+    pub async fn respond(self) -> Result<Response<Outgoing>, Refusal> {
+        if let Some(target) = self.folder_address() {
+            return Ok(moved(StatusCode::MOVED_PERMANENTLY, &target));
+        }
+        match self.unchanged() {
+            Some(response) => Ok(response),
+            None => respond(&self).await,
+        }
+    }
+
+    /// The file as the page of an error: whole, whatever part was asked for.
+    pub async fn respond_in_place_of(
+        self,
+        status: StatusCode,
+    ) -> Result<Response<Outgoing>, Refusal> {
+        let What::File(size) = self.place.what else {
+            let text = format!("the page for {status} in _redirects is not a file");
+            return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text));
+        };
+        let plain = Request { range: None, filename: None, ..self.request.clone() };
+        let found = Found { request: &plain, ..self };
+        let mut response = file::respond(&found, size).await?;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        response.headers_mut().remove(ACCEPT_RANGES);
+        *response.status_mut() = status;
+        Ok(response)
+    }
+}
+
 /// Answers in the form that was asked for, or in the one that the codec suggests.
-pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
+async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
     let mut response = in_form(found).await?;
     response.extensions_mut().insert(found.form());
     Ok(response)
 }
 
 async fn in_form(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
+    if let Some(form) = &found.request.car {
+        return car::respond(found, form).await;
+    }
     if let Some(name) = found.place.inside.first() {
         let text = format!(
             "{name:?} is inside the block {}, and only whole blocks are served: ask for that",
@@ -216,11 +292,15 @@ async fn in_form(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
     match found.request.format {
         Some(Format::Raw) => return block::respond(found).await,
         Some(Format::Tar) => return tar::respond(found).await,
-        Some(Format::Car) => return car::respond(found).await,
         Some(Format::IpnsRecord) => {
             return Err(Refusal::bad("only names under /ipns have records"));
         }
-        Some(Format::DagJson | Format::DagCbor | Format::Json | Format::Cbor) | None => {}
+        // A CAR was answered above.
+        Some(Format::Car | Format::DagJson | Format::DagCbor | Format::Json | Format::Cbor)
+        | None => {}
+    }
+    if found.is_shown() {
+        return data::respond(found).await;
     }
     if !found.is_plain() {
         return codec::respond(found).await;

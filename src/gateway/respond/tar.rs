@@ -9,6 +9,7 @@
     )
 )]
 
+use futures_util::stream::{self, StreamExt as _};
 use hyper::Response;
 use hyper::header::{ACCEPT_RANGES, HeaderValue};
 
@@ -17,6 +18,10 @@ use crate::gateway::error::Refusal;
 use crate::gateway::reply::{self, Outgoing};
 use crate::gateway::request::Format;
 use crate::node::What;
+
+/// Pieces that are waited for before the reply begins: the head of the folder, that of its first
+/// entry.
+const FIRST: usize = 2;
 
 /// The archive; its one member at the top is named as the end of the path.
 pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
@@ -29,6 +34,14 @@ pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
     if found.request.head {
         return Ok(reply::of(map, Outgoing::Done));
     }
-    let pieces = found.node.get(&found.path, &found.path.file_name()).await?;
-    Ok(reply::of(map, Outgoing::pieces(pieces)))
+    let mut pieces = found.node.get(&found.path, &found.path.file_name()).await?;
+    // What is wrong with the first entry can still be told by a status.
+    let mut first = Vec::with_capacity(FIRST);
+    while first.len() < FIRST
+        && let Some(piece) = pieces.recv().await
+    {
+        first.push(Ok(piece?));
+    }
+    let whole = stream::iter(first).chain(reply::as_pieces(pieces));
+    Ok(reply::of(map, Outgoing::Pieces(Box::pin(whole))))
 }

@@ -234,21 +234,29 @@ impl Dht {
         }
     }
 
-    /// Where a peer is: what is known here, or what a lookup finds.
+    /// Where a peer is: at once if it is connected, else what a lookup finds, else what was last
+    /// known of it.
     ///
     /// # Errors
     /// [`RoutingError::NotFound`] and [`RoutingError::NoPeers`].
     pub async fn find_peer(&self, peer: PeerId, watch: &Watch) -> Result<Contact, RoutingError> {
-        if let Some(contact) = self.known_peer(peer).await? {
-            watch.tell(peer, QueryStep::FinalPeer, std::slice::from_ref(&contact), "");
-            return Ok(contact);
-        }
+        let connected = lock(&self.shared.known).addrs(&peer).map(<[_]>::to_vec);
+        let contact = match connected {
+            Some(addrs) => Contact { peer, addrs },
+            None => match self.look_for(peer, watch).await {
+                Ok(contact) => contact,
+                Err(error) => self.known_peer(peer).await?.ok_or(error)?,
+            },
+        };
+        watch.tell(peer, QueryStep::FinalPeer, std::slice::from_ref(&contact), "");
+        Ok(contact)
+    }
+
+    async fn look_for(&self, peer: PeerId, watch: &Watch) -> Result<Contact, RoutingError> {
         self.need_peers()?;
         let lookup = self.lookup(Goal::Peer(peer), &peer.to_bytes(), Vec::new());
         let lookup = self.drive(lookup, watch, |_, _| true).await;
-        let contact = lookup.found().cloned().ok_or(RoutingError::NotFound)?;
-        watch.tell(peer, QueryStep::FinalPeer, std::slice::from_ref(&contact), "");
-        Ok(contact)
+        lookup.found().cloned().ok_or(RoutingError::NotFound)
     }
 
     fn need_peers(&self) -> Result<(), RoutingError> {
@@ -353,7 +361,7 @@ impl Dht {
             self.need_peers()?;
         }
         let mut holders: Vec<(PeerId, Bytes)> = Vec::new();
-        let lookup = self.lookup(Goal::Values(QUORUM), &key, Vec::new());
+        let lookup = self.lookup(Goal::Values, &key, Vec::new());
         let lookup = self
             .drive(lookup, watch, |contact, news| {
                 let Some(record) = news.record else { return true };
@@ -366,7 +374,7 @@ impl Dht {
                     best = Some(record.value.clone());
                 }
                 holders.push((contact.peer, record.value));
-                true
+                holders.len() < QUORUM
             })
             .await;
         let best = best.ok_or(RoutingError::NotFound)?;

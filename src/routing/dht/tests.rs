@@ -57,6 +57,17 @@ async fn nothing_is_announced_without_an_address_or_peers() {
 }
 
 #[tokio::test]
+async fn trap_15_only_addresses_of_the_scope_are_told() {
+    let network = Network::default();
+    let node = network.node(Scope::Wan, 1);
+    let own = format!("/ip4/8.8.8.8/tcp/1/p2p/{}", id(&node));
+    let addrs = [own.as_str(), "/ip4/10.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1", "/ip6/fe80::1/tcp/1"];
+    node.set_own_addrs(&addrs.map(|text| text.parse().unwrap()));
+    let told: Vec<String> = node.own_addrs().iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["/ip4/8.8.8.8/tcp/1"]);
+}
+
+#[tokio::test]
 async fn clients_are_found_and_not_asked() {
     let network = Network::default();
     let nodes = network.filled(Scope::Lan, 30).await;
@@ -136,6 +147,37 @@ async fn dead_peers_leave_the_table_and_saved_ones_come_back() {
         again.closest(Bytes::from_static(b"key"), &Watch::default()).await;
     }
     assert!(again.peers() <= 10, "{} of the dead are left", again.peers());
+}
+
+#[tokio::test]
+async fn it_is_maintained_until_it_is_stopped() {
+    let network = Network::default();
+    let nodes = network.filled(Scope::Lan, 20).await;
+    let node = network.node(Scope::Lan, 99);
+    let (first, stop) = (contact(&nodes[0]), CancellationToken::new());
+    let (maintained, token) = (node.clone(), stop.clone());
+    let running = crate::task::spawn(async move {
+        maintained.maintain(move || vec![first.clone()], token).await;
+    });
+    for _ in 0..200 {
+        if node.peers() > 10 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(node.peers() > 10);
+    stop.cancel();
+    crate::task::join(running).await;
+}
+
+#[tokio::test]
+async fn a_provider_record_that_is_not_taken_ends_no_stream() {
+    let network = Network::default();
+    let node = network.node(Scope::Wan, 1);
+    let key = hash(1).to_bytes();
+    let foreign = Message::add_provider(key, contact(&network.node(Scope::Wan, 2)));
+    assert!(matches!(node.handle(PeerId::random(), foreign).await, Ok(None)));
+    assert_eq!(node.records().counts().unwrap().providers, 0);
 }
 
 #[tokio::test]

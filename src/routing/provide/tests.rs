@@ -48,8 +48,9 @@ async fn is_found(dht: &Dht, hash: &Multihash) -> bool {
     dht.find_providers(*hash, 1, Watch::default()).recv().await.is_some()
 }
 
+/// Keys are read from the store a region at a time, never collected.
 #[tokio::test]
-async fn one_lookup_serves_a_region() {
+async fn trap_11_one_lookup_serves_a_region() {
     let network = Network::default();
     let nodes = network.filled(Scope::Wan, 60).await;
     let dht = joined(&network, &nodes, Store::in_memory().unwrap()).await;

@@ -11,6 +11,7 @@
 
 use bytes::Bytes;
 
+use super::sweep::PAGE_ROWS;
 use super::{Records, digest};
 use crate::store::StoreError;
 use crate::store::keys::record::{self as row, Digest, TimedHash};
@@ -129,28 +130,27 @@ impl Records {
         Ok(row.map(|row| row.time))
     }
 
-    /// Deletes the memory of announcements older than `before`, in seconds since 1970: at most
-    /// `limit` rows a call; says how many.
+    /// Deletes the memory of announcements older than `before`, in seconds since 1970, a page at a
+    /// time; says how many.
     ///
     /// # Errors
     /// The store's.
-    pub fn forget_announced(&self, before: u64, limit: usize) -> Result<usize, StoreError> {
+    pub fn forget_announced(&self, before: u64) -> Result<u64, StoreError> {
         let (prefix, mut after) = (row::announced(b""), None::<Bytes>);
-        let mut batch = RecordBatch::default();
-        let mut gone = 0usize;
-        while gone < limit {
-            let page = self.core().records(&prefix, after.as_deref(), 1024)?;
-            let Some((last, _)) = page.last() else { break };
+        let mut gone = 0u64;
+        loop {
+            let page = self.core().records(&prefix, after.as_deref(), PAGE_ROWS)?;
+            let Some((last, _)) = page.last() else { return Ok(gone) };
             after = Some(last.clone());
+            let mut batch = RecordBatch::default();
             for (key, value) in page {
-                if gone < limit && TimedHash::decode(value).is_none_or(|row| row.time < before) {
+                if TimedHash::decode(value).is_none_or(|row| row.time < before) {
                     batch.delete(key);
                     gone = gone.saturating_add(1);
                 }
             }
+            self.core().write_records(batch)?;
         }
-        self.core().write_records(batch)?;
-        Ok(gone)
     }
 
     /// Forgets everything that waits; says how many.
@@ -161,7 +161,7 @@ impl Records {
         let mut gone = 0usize;
         for prefix in both(&[]) {
             loop {
-                let page = self.core().records(&prefix, None, 1024)?;
+                let page = self.core().records(&prefix, None, PAGE_ROWS)?;
                 if page.is_empty() {
                     break;
                 }

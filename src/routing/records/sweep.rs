@@ -20,7 +20,7 @@ use crate::store::keys::record::{self as row, AddressRow, PeerRow, ProviderRow, 
 use crate::store::records::RecordBatch;
 
 /// Rows read at a time.
-const PAGE_ROWS: usize = 1024;
+pub(super) const PAGE_ROWS: usize = 1024;
 
 /// What a sweep deleted.
 pub type Swept = Counts;

@@ -1,4 +1,5 @@
-// The npm package kubo-rpc-client against a running daemon: node kubo-rpc-client.mjs <url>.
+// The npm package kubo-rpc-client against a running daemon: node kubo-rpc-client.mjs <url>
+// <address of another daemon>.
 // One line a call; the first difference ends it with exit code 1.
 import assert from 'node:assert/strict'
 import { CID, create, globSource } from 'kubo-rpc-client'
@@ -33,8 +34,9 @@ await step('id', async () => {
   const id = await ipfs.id()
   assert.match(String(id.id), /^12D3KooW/)
   assert.match(id.agentVersion, /henge/)
+  assert.ok(id.addresses.length > 0 && id.protocols.includes('/ipfs/ping/1.0.0'))
 })
-await step('isOnline', async () => assert.equal(typeof await ipfs.isOnline(), 'boolean'))
+await step('isOnline', async () => assert.equal(await ipfs.isOnline(), true))
 await step('add', async () => {
   const added = await ipfs.add('hello\n')
   assert.equal(String(added.cid), HELLO)
@@ -215,4 +217,40 @@ await step('config.profiles', async () => {
 await step('errors', async () => {
   await assert.rejects(bytes(ipfs.cat('not a cid')), (e) => e.name === 'HTTPError' || e.name === 'TypeError' || /invalid/i.test(e.message))
   await assert.rejects(ipfs.config.get('No.Such.Key'), (e) => e.name === 'HTTPError' && /No/.test(e.message))
+})
+const other = process.argv[3]
+const peer = other.split('/').pop()
+await step('swarm.connect', async () => {
+  assert.deepEqual(await ipfs.swarm.peers(), [])
+  assert.deepEqual(await ipfs.swarm.connect(other), [`connect ${peer} success`])
+})
+await step('ping', async () => {
+  const pongs = await all(ipfs.ping(peer, { count: 2 }))
+  assert.equal(pongs[0].text, `PING ${peer}.`)
+  assert.ok(pongs.every(({ success }) => success))
+  assert.equal(pongs.filter(({ time }) => time > 0).length, 2)
+})
+await step('id of a peer', async () => {
+  const id = await ipfs.id({ peerId: peer })
+  assert.equal(String(id.id), peer)
+  assert.ok(id.addresses.length > 0)
+})
+await step('swarm.peers', async () => {
+  const [found] = await ipfs.swarm.peers({ verbose: true })
+  assert.equal(String(found.peer), peer)
+  assert.equal(found.direction, 'outbound')
+})
+await step('swarm.addrs', async () => {
+  const known = await ipfs.swarm.addrs()
+  assert.ok(known.some(({ id, addrs }) => String(id) === peer && addrs.length > 0))
+})
+await step('swarm.localAddrs', async () => assert.ok((await ipfs.swarm.localAddrs()).length > 0))
+await step('swarm.disconnect', async () => {
+  assert.deepEqual(await ipfs.swarm.disconnect(other), [`disconnect ${peer} success`])
+  await assert.rejects(ipfs.swarm.connect(`/ip4/127.0.0.1/tcp/1/p2p/${peer.slice(0, -4)}`))
+})
+await step('bootstrap', async () => {
+  assert.deepEqual((await ipfs.bootstrap.add(other)).Peers.map(String), [other])
+  assert.deepEqual((await ipfs.bootstrap.list()).Peers.map(String), [other])
+  assert.deepEqual((await ipfs.bootstrap.rm(other)).Peers.map(String), [other])
 })

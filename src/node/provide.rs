@@ -1,0 +1,180 @@
+//! `provide` and `routing`: telling the network what is here, and asking it.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{Error, Node};
+use crate::dag::Dag;
+use crate::dag::order::Order;
+use crate::exchange::Exchange as _;
+use crate::ipld::cid::{Cid, Multihash};
+use crate::routing::provide::{AllKeys, Provider, Stats};
+use crate::store::{Mode, Store, StoreError};
+use crate::task;
+
+/// Keys on their way to the queue.
+const KEYS: usize = 1024;
+/// Blocks of a new DAG told to the exchange and to the queue at a time.
+const BATCH: usize = 512;
+
+/// Which blocks are announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Every block.
+    All,
+    /// Every block of pinned DAGs.
+    Pinned,
+    /// The roots of pins.
+    Roots,
+}
+
+/// Announces what the strategy says.
+pub struct Announcer {
+    /// The queues and their workers.
+    pub provider: Provider,
+    /// What is announced.
+    pub strategy: Strategy,
+    /// Whether a new root is announced at once (`Import.FastProvideRoot`).
+    pub roots_at_once: bool,
+}
+
+/// Every key that a strategy announces, for each round anew.
+pub fn all_keys(store: Store, strategy: Strategy) -> AllKeys {
+    Arc::new(move || {
+        let (out, keys) = mpsc::channel(KEYS);
+        let store = store.clone();
+        task::detach(async move {
+            let told = match strategy {
+                Strategy::All => store.run(move |core| every_block(core, &out)).await,
+                Strategy::Roots => store.run(move |core| roots(core, &out)).await,
+                Strategy::Pinned => pinned(&store, &out).await,
+            };
+            if let Err(error) = told {
+                tracing::warn!("not everything is announced again: {error}");
+            }
+        });
+        keys
+    })
+}
+
+fn every_block(core: &crate::store::Core, out: &mpsc::Sender<Multihash>) -> Result<(), StoreError> {
+    core.each_block(&mut |hash, _| out.blocking_send(*hash).is_ok())
+}
+
+fn roots(core: &crate::store::Core, out: &mpsc::Sender<Multihash>) -> Result<(), StoreError> {
+    core.each_pin(&mut |pin| out.blocking_send(*pin.cid.hash()).is_ok())
+}
+
+async fn pinned(store: &Store, out: &mpsc::Sender<Multihash>) -> Result<(), StoreError> {
+    let listing = |core: &crate::store::Core| {
+        let mut pins = Vec::new();
+        core.each_pin(&mut |pin| {
+            pins.push((pin.cid, pin.mode));
+            true
+        })?;
+        Ok::<_, StoreError>(pins)
+    };
+    let dag = Dag::new(store.clone());
+    for (root, mode) in store.run(listing).await? {
+        let mut order = Order::new(root);
+        while let Some(visit) = order.next() {
+            if out.send(*visit.cid.hash()).await.is_err() {
+                return Ok(()); // Nobody announces any more.
+            }
+            if mode == Mode::Direct {
+                break;
+            }
+            // What cannot be read is passed over here; `repo verify` tells of it.
+            if let Ok(links) = dag.links(&visit.cid).await {
+                order.below(links.into_iter().map(|(cid, _)| cid).collect());
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Node {
+    /// Tells the network of DAGs that have just come here: the root at once, the rest in the
+    /// background. Peers that wait for one of their blocks get it. Returns at once.
+    pub(super) fn announce(&self, roots: Vec<Cid>) {
+        let node = self.clone();
+        if self.network.is_none() || roots.is_empty() {
+            return;
+        }
+        task::detach(async move {
+            let first = roots.iter().map(|root| node.announce_root(root));
+            futures_util::future::join_all(first).await;
+            for root in roots {
+                if let Err(error) = node.announce_below(root).await {
+                    tracing::warn!("{root} is announced in part: {error}");
+                }
+            }
+        });
+    }
+
+    async fn announce_root(&self, root: &Cid) {
+        let Ok(network) = self.network() else { return };
+        let Some(announcer) = network.announcer.as_ref().filter(|a| a.roots_at_once) else {
+            return;
+        };
+        // It waits in the queue then, and is told when there is somebody to tell.
+        if let Err(error) = announcer.provider.provide_now(root.hash()).await {
+            tracing::debug!("{root} is not announced yet: {error}");
+        }
+    }
+
+    /// Every block of a new DAG goes to whoever waits for it and, if the strategy says so, into
+    /// the queue.
+    async fn announce_below(&self, root: Cid) -> Result<(), Error> {
+        let (network, dag) = (self.network()?, self.local());
+        let queued = network.announcer.as_ref().filter(|a| a.strategy != Strategy::Roots);
+        let mut order = Order::new(root);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let next = order.next();
+            if let Some(visit) = next {
+                let cid = visit.cid;
+                batch.push((cid, dag.block_size(&cid).await?));
+                order.below(dag.links(&cid).await?.into_iter().map(|(cid, _)| cid).collect());
+            }
+            if batch.len() == BATCH || next.is_none() {
+                let sized = |(cid, size): &(Cid, u64)| (*cid, u32::try_from(*size).unwrap_or(0));
+                network.exchange.announce_local(&batch.iter().map(sized).collect::<Vec<_>>());
+                if let Some(announcer) = queued {
+                    let keys: Vec<Multihash> = batch.iter().map(|(cid, _)| *cid.hash()).collect();
+                    announcer.provider.add(&keys).await?;
+                }
+                batch.clear();
+            }
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What was announced and what waits.
+    ///
+    /// # Errors
+    /// [`Error::Offline`]; [`Error::Unsupported`] when nothing is to be announced.
+    pub async fn provide_stat(&self) -> Result<Stats, Error> {
+        Ok(self.announcer()?.provider.stats().await?)
+    }
+
+    /// Announces one block now; gives the number of peers that were told.
+    ///
+    /// # Errors
+    /// [`Error::Routing`] says why nobody could be.
+    pub async fn provide(&self, cid: &Cid) -> Result<usize, Error> {
+        if self.store.get(cid).await?.is_none() {
+            let text = format!("block {cid} not found locally, cannot provide");
+            return Err(Error::Conflict(text));
+        }
+        Ok(self.announcer()?.provider.provide_now(cid.hash()).await?)
+    }
+
+    fn announcer(&self) -> Result<&Announcer, Error> {
+        let off = || Error::Unsupported("nothing is announced: Provide.Enabled is false".into());
+        self.network()?.announcer.as_ref().ok_or_else(off)
+    }
+}

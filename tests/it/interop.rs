@@ -1,0 +1,232 @@
+//! Henge with Kubo and with Helia, over each transport that both speak: connections, blocks, and
+//! provider records.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{keystream, skip, soak};
+use crate::peers::Peer;
+use crate::peers::Transport::{self, Quic, Tcp, Ws};
+use crate::peers::helia::Helia;
+use crate::peers::kubo::Kubo;
+use crate::surface::lines;
+use crate::swarm::Node;
+
+/// What henge does not do yet: tests of it say so and stop.
+const MISSING: &[&str] = &["blocks are not exchanged yet", "there are no provider records yet"];
+
+/// Bytes that are fetched: the small form and the full one.
+const BYTES: (usize, usize) = (8 << 20, 64 << 20);
+
+/// An implementation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Henge,
+    Kubo,
+    Helia,
+}
+
+use Who::{Helia as Js, Henge, Kubo as Go};
+
+/// Who fetches from whom, over what.
+const FETCHES: &[(Who, Who, Transport)] = &[
+    (Henge, Go, Tcp),
+    (Go, Henge, Tcp),
+    (Henge, Go, Quic),
+    (Go, Henge, Quic),
+    (Henge, Go, Ws),
+    (Go, Henge, Ws),
+    (Henge, Js, Tcp),
+    (Js, Henge, Tcp),
+    (Henge, Js, Ws),
+    (Js, Henge, Ws),
+    (Henge, Henge, Tcp),
+];
+
+/// A node of any of them.
+enum Party {
+    Ours(Box<Node>),
+    Theirs(Peer),
+}
+
+impl Party {
+    /// Starts one that listens for one transport.
+    fn start(who: Who, transport: Transport) -> Result<Self, String> {
+        Ok(match who {
+            Who::Henge => Self::Ours(Box::new(Node::listening(&[transport.listen()]))),
+            Who::Kubo => Self::Theirs(Kubo::start(&[transport])?),
+            Who::Helia => Self::Theirs(Helia::start(&[transport], false)?),
+        })
+    }
+
+    fn id(&self) -> &str {
+        match self {
+            Self::Ours(node) => &node.id,
+            Self::Theirs(peer) => &peer.id,
+        }
+    }
+
+    fn address(&self) -> &str {
+        match self {
+            Self::Ours(node) => &node.address,
+            Self::Theirs(peer) => &peer.addresses[0],
+        }
+    }
+
+    fn connect(&mut self, address: &str) {
+        match self {
+            Self::Ours(node) => drop(node.repo.ok(["swarm", "connect", address])),
+            Self::Theirs(peer) => peer.connect(address),
+        }
+    }
+
+    fn is_connected(&mut self, id: &str) -> bool {
+        match self {
+            Self::Ours(node) => node.peers().iter().any(|peer| peer.ends_with(id)),
+            Self::Theirs(peer) => peer.is_connected(id),
+        }
+    }
+
+    /// Waits until it is connected with a peer, or is not any more.
+    fn awaits(&mut self, id: &str, connected: bool) {
+        let since = Instant::now();
+        while self.is_connected(id) != connected {
+            assert!(since.elapsed() < Duration::from_secs(30), "connected with {id}: {connected}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn add(&mut self, content: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("content");
+        std::fs::write(&path, content).unwrap();
+        match self {
+            Self::Ours(node) => node.repo.ok(["add".as_ref(), "-Q".as_ref(), path.as_os_str()]),
+            Self::Theirs(peer) => peer.add(&path),
+        }
+    }
+
+    fn fetch(&mut self, cid: &str) -> Vec<u8> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("content");
+        match self {
+            Self::Ours(node) => {
+                let said = node.repo.run(["--timeout=120s", "cat", cid]);
+                assert_eq!(said.code, 0, "{}", said.err);
+                said.out
+            }
+            Self::Theirs(peer) => {
+                peer.get(cid, &path);
+                std::fs::read(&path).unwrap()
+            }
+        }
+    }
+}
+
+/// Both parties; else what the one that is not here says.
+fn both(test: &str, one: Who, other: Who, transport: Transport) -> Option<(Party, Party)> {
+    match (Party::start(one, transport), Party::start(other, transport)) {
+        (Ok(one), Ok(other)) => Some((one, other)),
+        (Err(why), _) | (_, Err(why)) => {
+            skip(test, &why);
+            None
+        }
+    }
+}
+
+/// Whether henge lacks what a test is about; says so.
+fn lacks(test: &str, what: &str) -> bool {
+    let lacks = MISSING.iter().any(|missing| missing.contains(what));
+    if lacks {
+        skip(test, &format!("henge has no {what} yet"));
+    }
+    lacks
+}
+
+/// One fetches from the other what only that one has.
+fn fetch(test: &str, fetcher: Who, provider: Who, transport: Transport) {
+    let Some((mut to, mut from)) = both(test, fetcher, provider, transport) else { return };
+    let bytes = if soak() { BYTES.1 } else { BYTES.0 };
+    let content = keystream(&format!("{fetcher:?} {provider:?} {transport:?}"), bytes);
+    let cid = from.add(&content);
+    to.connect(from.address());
+    let since = Instant::now();
+    assert!(to.fetch(&cid) == content, "{fetcher:?} from {provider:?} over {transport:?}");
+    let rate = (bytes >> 20) as f64 / since.elapsed().as_secs_f64();
+    println!("{fetcher:?} from {provider:?} over {transport:?}: {rate:.0} MiB/s");
+}
+
+/// Each connects with the other, and both know; henge's `ping` and `id` work.
+fn meet(test: &str, theirs: Who, transport: Transport) {
+    let Some((mut we, mut they)) = both(test, Henge, theirs, transport) else { return };
+    let (our_id, their_id) = (we.id().to_owned(), they.id().to_owned());
+    let (our_address, their_address) = (we.address().to_owned(), they.address().to_owned());
+    we.connect(&their_address);
+    they.awaits(&our_id, true);
+    let Party::Ours(node) = &we else { panic!("henge is ours") };
+    assert_eq!(node.peers(), [their_address.as_str()], "{transport:?}");
+    let said = lines(&node.repo, &["ping", "-n", "2", &their_id]);
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert_eq!(said[0], format!("PING {their_id}."));
+    let agent = node.repo.ok(["id", "-f", "<aver>", &their_id]);
+    let name = if theirs == Who::Kubo { "kubo/" } else { "helia/" };
+    assert!(agent.contains(name), "{agent}");
+    node.repo.ok(["swarm", "disconnect", &their_address]);
+    they.awaits(&our_id, false);
+    they.connect(&our_address);
+    we.awaits(&their_id, true);
+    assert!(they.is_connected(&our_id));
+    if let (Who::Helia, Party::Theirs(helia)) = (theirs, &mut they) {
+        assert!(helia.ping(&our_address) < 10_000.0);
+    }
+}
+
+#[test]
+fn henge_and_kubo_connect_over_each_transport() {
+    for transport in [Tcp, Quic, Ws] {
+        meet("henge_and_kubo_connect", Go, transport);
+    }
+}
+
+#[test]
+fn henge_and_helia_connect_over_each_transport() {
+    for transport in [Tcp, Ws] {
+        meet("henge_and_helia_connect", Js, transport);
+    }
+}
+
+/// A control: what fails below does not fail because of the drivers.
+#[test]
+fn kubo_and_helia_fetch_from_each_other() {
+    fetch("kubo_and_helia_fetch", Go, Js, Tcp);
+    fetch("kubo_and_helia_fetch", Js, Go, Tcp);
+}
+
+#[test]
+fn blocks_go_both_ways_between_implementations() {
+    if lacks("blocks_go_both_ways", "blocks") {
+        return;
+    }
+    for (fetcher, provider, transport) in FETCHES {
+        fetch("blocks_go_both_ways", *fetcher, *provider, *transport);
+    }
+}
+
+#[test]
+fn helia_finds_what_henge_provides_and_the_other_way_round() {
+    if lacks("helia_finds_what_henge_provides", "provider records") {
+        return;
+    }
+    let mut helia = match Helia::start(&[Tcp], true) {
+        Ok(helia) => helia,
+        Err(why) => return skip("helia_finds_what_henge_provides", &why),
+    };
+    let henge = Node::listening(&[Tcp.listen()]);
+    henge.repo.ok(["swarm", "connect", &helia.addresses[0]]);
+    let ours = henge.repo.feed(["add", "-Q"], b"ours").text();
+    henge.repo.ok(["routing", "provide", &ours]);
+    assert_eq!(helia.providers(&ours, 1), [henge.id.as_str()]);
+    let theirs = henge.repo.file("theirs", "theirs");
+    let theirs = helia.add(&theirs);
+    helia.provide(&theirs);
+    assert_eq!(lines(&henge.repo, &["routing", "findprovs", "-n=1", &theirs]), [helia.id.as_str()]);
+}
