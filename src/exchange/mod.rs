@@ -23,6 +23,15 @@
 //!    with `done`; `on_dial_failed` for those that cannot be reached.
 //!
 //! Source: ipfs/specs bitswap-protocol.md; the limits are those of boxo.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 pub mod bitswap;
 pub mod engine;

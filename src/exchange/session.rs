@@ -13,7 +13,7 @@
     )
 )]
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ pub struct Session {
     /// Connected peers that have answered for a want.
     pub peers: BTreeSet<PeerNo>,
     /// Providers that are being dialled, and for what.
-    pub expected: HashMap<PeerId, Key>,
+    pub expected: BTreeMap<PeerId, Key>,
     /// Searches under way, and since when.
     pub searches: BTreeMap<Key, Instant>,
     /// When the next one starts if nothing comes before.
@@ -116,7 +116,7 @@ impl Session {
             stuck: VecDeque::new(),
             broadcasts: 0,
             peers: BTreeSet::new(),
-            expected: HashMap::new(),
+            expected: BTreeMap::new(),
             searches: BTreeMap::new(),
             search_at: now,
             tally: Tally::default(),
@@ -137,6 +137,14 @@ impl Session {
             stuck.into_iter().rev().for_each(|key| self.queue.push_front(key));
         }
         joined
+    }
+
+    /// A provider is being dialled. One whose dial never ended makes room for it.
+    pub fn dialling(&mut self, peer: PeerId, key: Key) {
+        if self.expected.len() >= EXPECTED_MAX {
+            self.expected.pop_first();
+        }
+        self.expected.insert(peer, key);
     }
 
     /// Puts a want at the head of the queue: it has waited longest.

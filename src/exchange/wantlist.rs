@@ -90,6 +90,8 @@ struct Line {
     wish: Option<Kind>,
     /// What it may know already.
     held: Option<Kind>,
+    /// It is told once more, though it may know: it answered, or may have dropped the want.
+    again: bool,
     answer: Option<Answer>,
     priority: i32,
     asked_at: Instant,
@@ -107,7 +109,8 @@ impl Line {
     /// Whether the peer has to be told something. A peer that holds a WANT-BLOCK need not be told
     /// that a HAVE would do.
     fn differs(&self) -> bool {
-        self.wish != self.held && (self.wish, self.held) != (Some(Kind::Have), Some(Kind::Block))
+        let suffices = (self.wish, self.held) == (Some(Kind::Have), Some(Kind::Block));
+        (self.again && self.wish.is_some()) || (self.wish != self.held && !suffices)
     }
 }
 
@@ -149,6 +152,7 @@ impl Told {
             let line = Line {
                 wish: None,
                 held: None,
+                again: false,
                 answer: None,
                 priority,
                 asked_at: now,
@@ -158,10 +162,7 @@ impl Told {
             self.lines.insert(key.clone(), line);
         }
         self.change(key, |line| {
-            if line.answer.is_some() {
-                // It forgot the want when it answered, or is to be reminded of it.
-                line.held = None;
-            }
+            line.again |= line.answer.is_some();
             line.wish = Some(kind);
             line.answer = None;
             line.asked_at = now;
@@ -224,7 +225,7 @@ impl Told {
         let keys: Vec<Key> =
             self.lines.iter().filter(|(_, line)| old(line)).map(|(key, _)| key.clone()).collect();
         for key in keys {
-            self.change(&key, |line| line.held = None);
+            self.change(&key, |line| line.again = true);
         }
     }
 
@@ -245,7 +246,7 @@ impl Told {
         (out.full, self.full, self.broken) = (self.full, false, false);
         for (_, key) in std::mem::take(&mut self.queue) {
             let Some(line) = self.lines.get_mut(&key) else { continue };
-            line.place = None;
+            (line.place, line.again) = (None, false);
             line.sent_at = Some(now);
             line.held = line.wish;
             out.entries.push(Entry {
@@ -358,6 +359,17 @@ mod tests {
             told.withdraw(&key(n));
         }
         assert!(told.lines.is_empty() && told.queue.is_empty());
+    }
+
+    #[test]
+    fn trap_05_what_is_asked_again_and_withdrawn_at_once_is_cancelled() {
+        let (now, mut told) = (Instant::now(), Told::new());
+        told.ask(now, &key(1), Kind::Block, 1);
+        sent(&mut told);
+        told.answered(&key(1), Answer::Said(Presence::DontHave));
+        told.ask(now, &key(1), Kind::Block, 1);
+        told.withdraw(&key(1));
+        assert_eq!(sent(&mut told), (false, vec![(*key(1).cid(), true, Kind::Block)]));
     }
 
     #[test]

@@ -129,7 +129,8 @@ fn days_in(year: i64, month: i64) -> i64 {
 fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
     // Leap days of the years before this one; 719,528 days lie between year 0 and 1970.
     let before = year.checked_sub(1)?;
-    let leaps = before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400);
+    let fours = before.div_euclid(4).checked_sub(before.div_euclid(100))?;
+    let leaps = fours.checked_add(before.div_euclid(400))?;
     let years = year.checked_mul(365)?.checked_add(leaps)?.checked_add(1)?;
     let months: i64 = (1..month).map(|month| days_in(year, month)).sum();
     years.checked_add(months)?.checked_add(day)?.checked_sub(1 + 719_528)

@@ -180,7 +180,7 @@ impl Records {
             if places.rows >= limits.providers_of_peer {
                 return Ok(Kept::Refused);
             }
-            if let Some(victim) = self.provider_to_go(&digest, counts.providers)? {
+            if let Some(victim) = self.provider_to_go(&digest, counts.providers, now)? {
                 self.drop_provider(&victim, &mut batch)?;
                 counts.providers = counts.providers.saturating_sub(1);
                 // The peer's own row may have been the one to go.
@@ -206,13 +206,14 @@ impl Records {
         &self,
         digest: &row::Digest,
         total: u64,
+        now: u64,
     ) -> Result<Option<Bytes>, StoreError> {
         let (scope, limits) = (self.shared.scope, &self.shared.limits);
         let prefix = row::providers_of(scope, digest);
         let rows = self.core().records(&prefix, None, limits.providers_of_key)?;
         if rows.len() >= limits.providers_of_key {
             let rows = rows.into_iter().map(|(key, value)| (key, ProviderRow::decode(&value)));
-            return Ok(most_crowded(rows.collect()));
+            return Ok(most_crowded(rows.collect(), now));
         }
         if total < limits.providers {
             return Ok(None);
@@ -393,15 +394,15 @@ fn is_alive(row: &ValueRow, now: u64) -> bool {
     row.received.saturating_add(VALUE_LIFE_S) > now
 }
 
-/// The oldest row of the IP group that has most rows. What does not parse goes first.
-fn most_crowded(rows: Vec<(Bytes, Option<ProviderRow>)>) -> Option<Bytes> {
+/// The oldest row of the IP group that has most rows. What is expired or does not parse goes first.
+fn most_crowded(rows: Vec<(Bytes, Option<ProviderRow>)>, now: u64) -> Option<Bytes> {
     let mut groups: HashMap<u32, usize> = HashMap::new();
     for group in rows.iter().filter_map(|(_, row)| row.map(|row| row.group)) {
         let count = groups.entry(group).or_default();
         *count = count.saturating_add(1);
     }
     let rank = |row: &Option<ProviderRow>| {
-        row.map(|row| {
+        row.filter(|row| row.expiry > now).map(|row| {
             let crowd = groups.get(&row.group).copied().unwrap_or(0);
             (std::cmp::Reverse(crowd), row.expiry)
         })

@@ -24,7 +24,7 @@ fn served() -> (Repo, Daemon) {
     // Both sides of every connection are ours.
     henge::machine::raise_open_files();
     let repo = Repo::for_daemon();
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     assert_eq!(upload(&daemon.api(), "/api/v0/add", b"hello\n").json()["Hash"], HELLO);
     (repo, daemon)
 }
@@ -195,7 +195,7 @@ fn a_daemon_answers_soon_however_much_it_holds() {
     // The best of a few: the machine may be busy with other tests.
     let starts = (0..5).map(|_| {
         let since = Instant::now();
-        let daemon = Daemon::start(&repo);
+        let daemon = Daemon::offline(&repo);
         assert_eq!(post(&daemon.api(), "/api/v0/version").status, 200);
         let time = since.elapsed();
         daemon.stop();

@@ -84,7 +84,7 @@ fn commands_say_the_same_with_a_daemon_and_without() {
     let (alone, served) = (bench(), bench());
     let folder = alone.ok(["add", "-n", "-r", "-Q", "d"]);
     let without = table(&alone, &folder);
-    let daemon = Daemon::start(&served);
+    let daemon = Daemon::offline(&served);
     let with = table(&served, &folder);
     for ((args, without), with) in TABLE.iter().zip(&without).zip(&with) {
         if args.starts_with(&["repo", "stat"]) {
@@ -103,13 +103,13 @@ fn commands_say_the_same_with_a_daemon_and_without() {
 #[test]
 fn a_dead_daemon_s_address_is_passed_over_and_a_named_one_is_not() {
     let repo = bench();
-    Daemon::start(&repo).kill();
+    Daemon::offline(&repo).kill();
     assert!(repo.root().join("api").exists(), "a killed daemon leaves the file");
     assert_eq!(repo.ok(["cat", HELLO]), "hello");
     let line = repo.fails(["cat", HELLO, "--api", "/ip4/127.0.0.1/tcp/1"]);
     assert!(line.contains("/ip4/127.0.0.1/tcp/1"), "{line}");
     repo.fails(["shutdown"]);
-    let mut daemon = Daemon::start(&repo);
+    let mut daemon = Daemon::offline(&repo);
     let second = repo.fails(["daemon"]);
     assert!(second.contains("lock"), "{second}");
     assert_eq!(repo.ok(["shutdown"]), "");
@@ -175,11 +175,11 @@ fn kill_9_under_adds_loses_nothing_acknowledged() {
     let kills = if soak() { 30 } else { 6 };
     let mut files = Vec::new();
     for round in 0..kills {
-        let daemon = Daemon::start(&repo);
+        let daemon = Daemon::offline(&repo);
         let time = Duration::from_millis(150 + 37 * (round % 7));
         files.extend(under_traffic(daemon, &format!("kill-{round}"), time, Daemon::kill));
     }
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     assert!(files.len() >= 10, "only {} acknowledged", files.len());
     println!("{kills} kills, {} adds acknowledged", files.len());
     kept(&daemon.api(), &files);
@@ -191,7 +191,7 @@ fn kill_9_under_adds_loses_nothing_acknowledged() {
 #[test]
 fn sigterm_under_traffic_ends_soon_and_clean() {
     let repo = Repo::for_daemon();
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     // A download whose reader sleeps and an upload that never ends keep nothing up.
     let large = upload(&daemon.api(), "/api/v0/add", &keystream("large", 16 << 20)).json();
     let root = large["Hash"].as_str().unwrap().to_owned();
@@ -206,14 +206,14 @@ fn sigterm_under_traffic_ends_soon_and_clean() {
     });
     assert!(!files.is_empty());
     drop(reader);
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     kept(&daemon.api(), &files);
 }
 
 #[test]
 fn events_arrive_while_the_upload_is_still_on_its_way() {
     let repo = Repo::for_daemon();
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     let mut connection = Connection::open(&daemon.api());
     let kind = "multipart/form-data; boundary=edge";
     let headers = [("Content-Type", kind), ("Transfer-Encoding", "chunked")];
@@ -273,7 +273,7 @@ fn adding_a_gib_through_the_daemon_takes_bounded_memory() {
     }
     let repo = Repo::for_daemon();
     fill(&repo.path("large"), 1 << 30);
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     let since = Instant::now();
     let mut add = repo.command(["add", "-Q", "large"]).spawn().unwrap();
     let mut most = 0;

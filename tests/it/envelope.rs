@@ -11,7 +11,7 @@ const EXPOSED: &str = "X-Stream-Output, X-Chunked-Output, X-Content-Length";
 /// A daemon over a fresh repository with one small file.
 fn served() -> (Repo, Daemon, String) {
     let repo = Repo::for_daemon();
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     let api = daemon.api();
     let added = upload(&api, "/api/v0/add", b"hello\n");
     assert_eq!(added.json()["Hash"], HELLO, "{added:?}");
@@ -264,7 +264,7 @@ fn a_request_that_carries_te_already_is_served_the_same() {
 fn pages_from_elsewhere_are_refused_and_allowed_ones_told_so() {
     let repo = Repo::for_daemon();
     set(&repo, "API.HTTPHeaders", r#"{"Access-Control-Allow-Origin": ["https://good.example"]}"#);
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     let api = daemon.api();
     let ask = |method: &str, headers: &[(&str, &str)]| {
         Connection::open(&api).request(method, "/api/v0/version", headers)
@@ -294,7 +294,7 @@ fn secrets_open_what_they_name() {
     let repo = Repo::for_daemon();
     let secrets = r#"{"one": {"AuthSecret": "bearer:t0ken", "AllowedPaths": ["/api/v0/version"]}}"#;
     set(&repo, "API.Authorizations", secrets);
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     let status = |target: &str, headers: &[(&str, &str)]| {
         Connection::open(&daemon.api()).request("POST", target, headers).status
     };
@@ -317,7 +317,7 @@ fn a_listener_that_others_reach_needs_secrets() {
     assert!(!repo.root().join("api").exists());
     let secrets = r#"{"one": {"AuthSecret": "bearer:t", "AllowedPaths": ["/api/v0"]}}"#;
     set(&repo, "API.Authorizations", secrets);
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     assert!(daemon.api().starts_with("127.0.0.1:"), "{}", daemon.api());
 }
 
@@ -326,7 +326,7 @@ fn a_unix_socket_serves_the_same() {
     let repo = Repo::for_daemon();
     let socket = repo.path("rpc.sock");
     set(&repo, "Addresses.API", &format!("\"/unix{}\"", socket.display()));
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     repo.file("hello", "hello\n");
     assert_eq!(repo.ok(["add", "-Q", "hello"]), HELLO);
     let named = format!("/unix{}", socket.display());

@@ -1,7 +1,7 @@
 //! The gateway as a browser meets it: a daemon, and plain HTTP.
 
 use crate::harness::{Daemon, Repo, keystream};
-use crate::web::{Page, ask, send};
+use crate::http_client::{Answer, ask, send};
 
 /// A daemon over a folder of everything.
 struct Site {
@@ -27,11 +27,11 @@ impl Site {
         repo.file("tree/plain/\u{202e}gnp.exe\n", "x");
         std::os::unix::fs::symlink("hello.txt", repo.path("tree/link")).unwrap();
         let root = repo.ok(["add", "-r", "-Q", "tree"]);
-        let daemon = Daemon::start(&repo);
+        let daemon = Daemon::offline(&repo);
         Self { repo, daemon, root, big }
     }
 
-    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Page {
+    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         ask(&self.daemon.gateway, "GET", path, headers)
     }
 
@@ -70,7 +70,7 @@ fn files_come_with_what_caches_and_browsers_want_to_know() {
             ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
             ("Content-Disposition", ""),
         ] {
-            assert_eq!(page.header(name), value, "{method} {name}");
+            assert_eq!(page.field(name), value, "{method} {name}");
         }
         let body = if method == "HEAD" { "" } else { "hello\n" };
         assert_eq!(page.text(), body);
@@ -82,14 +82,14 @@ fn files_come_with_what_caches_and_browsers_want_to_know() {
         ("link", "inode/symlink"),
         ("hello.txt?filename=a.png", "image/png"),
     ] {
-        assert_eq!(site.get(&site.path(name), &[]).header("Content-Type"), media, "{name}");
+        assert_eq!(site.get(&site.path(name), &[]).field("Content-Type"), media, "{name}");
     }
     assert_eq!(site.get(&site.path("big.bin"), &[]).body, site.big);
     assert_eq!(site.get(&site.path("empty"), &[]).body, b"");
     assert_eq!(site.get(&site.path("link"), &[]).text(), "hello.txt");
     let saved = site.get(&site.path("hello.txt?download=true&filename=%C4%85.txt"), &[]);
     let wanted = "attachment; filename=\"_.txt\"; filename*=UTF-8''%C4%85.txt";
-    assert_eq!(saved.header("Content-Disposition"), wanted);
+    assert_eq!(saved.field("Content-Disposition"), wanted);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn ranges_are_parts_of_the_file() {
         let page = site.get(&path, &[("Range", range)]);
         assert_eq!(page.status, 206, "{range}");
         let told = format!("bytes {}-{}/{size}", span.start, span.end - 1);
-        assert_eq!(page.header("Content-Range"), told);
+        assert_eq!(page.field("Content-Range"), told);
         assert_eq!(page.body, site.big[span], "{range}");
     }
     for whole in ["bytes=0-1,x", "bytes=5-2", "lines=1-2"] {
@@ -116,7 +116,7 @@ fn ranges_are_parts_of_the_file() {
     }
     let outside = site.get(&path, &[("Range", "bytes=700000-")]);
     assert_eq!(outside.status, 416);
-    assert_eq!(outside.header("Content-Range"), "bytes */700000");
+    assert_eq!(outside.field("Content-Range"), "bytes */700000");
     let other = site.get(&path, &[("Range", "bytes=0-1"), ("If-Range", "\"other\"")]);
     assert_eq!((other.status, other.body.len()), (200, size));
 }
@@ -126,7 +126,7 @@ fn a_client_that_has_it_gets_nothing() {
     let site = Site::new();
     let (path, cid) = (site.path("hello.txt"), site.cid("hello.txt"));
     let dir = site.path("plain/");
-    let listing = site.get(&dir, &[]).header("Etag").to_owned();
+    let listing = site.get(&dir, &[]).field("Etag").to_owned();
     assert!(listing.starts_with("\"DirIndex-"), "{listing}");
     for (path, tag, status) in [
         (&path, format!("\"{cid}\""), 304),
@@ -152,18 +152,15 @@ fn folders_show_their_index_or_their_entries() {
     let site = Site::new();
     let moved = site.get(&site.path("plain/sub%20dir?x=y"), &[]);
     assert_eq!(moved.status, 301);
-    assert_eq!(moved.header("Location"), site.path("plain/sub%20dir/?x=y"));
+    assert_eq!(moved.field("Location"), site.path("plain/sub%20dir/?x=y"));
     let index = site.get(&site.path("site/"), &[]);
-    assert_eq!(
-        (index.text().as_str(), index.header("Content-Type")),
-        ("<p>index</p>", "text/html")
-    );
-    assert_eq!(index.header("Cache-Control"), "public, max-age=29030400, immutable");
+    assert_eq!((index.text().as_str(), index.field("Content-Type")), ("<p>index</p>", "text/html"));
+    assert_eq!(index.field("Cache-Control"), "public, max-age=29030400, immutable");
     let listing = site.get(&site.path("plain/"), &[]);
     let text = listing.text();
     assert!(listing.whole && listing.status == 200 && text.ends_with("</html>\n"), "{text}");
-    assert!(!listing.header("Cache-Control").contains("immutable"));
-    assert!(listing.header("Content-Security-Policy").starts_with("default-src 'none'"));
+    assert!(!listing.field("Cache-Control").contains("immutable"));
+    assert!(listing.field("Content-Security-Policy").starts_with("default-src 'none'"));
     // Every tag on the page is ours.
     assert!(!text.contains("<img") && !text.contains("<script") && !text.contains('\u{202e}'));
     assert!(text.contains("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#39;.txt"), "{text}");
@@ -199,13 +196,13 @@ fn formats_are_served_or_refused_by_name() {
         ("Etag", &format!("\"{cid}.raw\"")),
         ("Content-Location", ""),
     ] {
-        assert_eq!(raw.header(name), value, "{name}");
+        assert_eq!(raw.field(name), value, "{name}");
     }
     let part = site.get(&format!("{path}?format=raw"), &[("Range", "bytes=1-3")]);
     assert_eq!((part.status, part.body.as_slice()), (206, &raw.body[1..4]));
     let accepted = site.get(&path, &[("Accept", "application/vnd.ipld.raw")]);
     assert_eq!(accepted.body, raw.body);
-    assert_eq!(accepted.header("Content-Location"), format!("{path}?format=raw"));
+    assert_eq!(accepted.field("Content-Location"), format!("{path}?format=raw"));
     let tar = site.get(&site.path("site/?format=tar"), &[]);
     let mut archive = ::tar::Archive::new(tar.body.as_slice());
     let names =
@@ -214,11 +211,11 @@ fn formats_are_served_or_refused_by_name() {
         names.collect::<Vec<_>>(),
         ["site", "site/index.html"].map(std::path::PathBuf::from)
     );
-    assert!(tar.whole && tar.header("Etag").starts_with("W/\""));
-    assert_eq!(tar.header("Content-Type"), "application/x-tar");
+    assert!(tar.whole && tar.field("Etag").starts_with("W/\""));
+    assert_eq!(tar.field("Content-Type"), "application/x-tar");
     let json = site.get(&format!("/ipfs/{node}"), &[]);
     assert_eq!((json.text().as_str(), json.status), ("{\"a\":[1]}", 200));
-    assert_eq!(json.header("Content-Type"), "application/vnd.ipld.dag-json");
+    assert_eq!(json.field("Content-Type"), "application/vnd.ipld.dag-json");
     for (path, status) in [
         (format!("/ipfs/{node}?format=dag-json"), 200),
         (format!("/ipfs/{node}?format=dag-cbor"), 406),
@@ -263,7 +260,7 @@ fn what_cannot_be_served_is_refused_in_a_line() {
     ] {
         let page = ask(&site.daemon.gateway, method, path, &[]);
         assert_eq!(page.status, status, "{method} {path}");
-        assert_eq!(page.header("Access-Control-Allow-Origin"), "*");
+        assert_eq!(page.field("Access-Control-Allow-Origin"), "*");
         let lines = if method == "HEAD" || method == "OPTIONS" { 0 } else { 1 };
         assert_eq!(page.text().lines().count(), lines, "{}", page.text());
     }
@@ -287,25 +284,25 @@ fn each_root_has_an_origin_on_localhost() {
         site.repo.ok(["add", "-r", "-Q", "--cid-version=1", "--raw-leaves=false", "-n", "tree"]);
     let moved = site.get(&site.path("hello.txt?x=y"), &[("Host", &host)]);
     assert_eq!(moved.status, 301);
-    let target = moved.header("Location");
+    let target = moved.field("Location");
     let rest = target.strip_prefix("http://").unwrap();
     let (own, path) = rest.split_once('/').unwrap();
     let label = own.strip_suffix(&format!(".ipfs.{host}")).unwrap();
     assert!(label.starts_with("bafybei") && path == "hello.txt?x=y", "{target} {v1}");
     let page = site.get("/hello.txt", &[("Host", own)]);
     assert_eq!(page.text(), "hello\n");
-    assert_eq!(page.header("X-Ipfs-Path"), format!("/ipfs/{label}/hello.txt"));
+    assert_eq!(page.field("X-Ipfs-Path"), format!("/ipfs/{label}/hello.txt"));
     let folder = site.get("/plain", &[("Host", own)]);
-    assert_eq!((folder.status, folder.header("Location")), (301, "/plain/"));
+    assert_eq!((folder.status, folder.field("Location")), (301, "/plain/"));
     let listing = site.get("/plain/", &[("Host", own)]).text();
     assert!(listing.contains("href=\"/plain/sub%20dir\""), "{listing}");
     assert_eq!(site.get("/api/v0/id", &[("Host", own)]).status, 404);
     // No path leads to another host.
     let folder = site.get("//plain", &[("Host", own)]);
-    assert_eq!((folder.status, folder.header("Location")), (301, "/plain/"));
+    assert_eq!((folder.status, folder.field("Location")), (301, "/plain/"));
     let v0 = format!("{}.ipfs.{host}", site.root);
     let moved = site.get("/", &[("Host", &v0)]);
-    assert_eq!(moved.header("Location"), format!("http://{own}/"));
+    assert_eq!(moved.field("Location"), format!("http://{own}/"));
 }
 
 #[test]
@@ -316,7 +313,7 @@ fn a_file_with_a_hole_is_not_taken_for_a_whole_one() {
     let leaves = repo.ok(["refs", &root]);
     let last = leaves.lines().last().unwrap();
     repo.ok(["block", "rm", last]);
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     let path = format!("/ipfs/{root}");
     let page = ask(&daemon.gateway, "GET", &path, &[]);
     assert!(page.status == 200 && !page.whole, "{} bytes", page.body.len());
@@ -333,8 +330,8 @@ fn a_whole_dag_comes_as_the_car_that_export_writes() {
     let cid = root.trim_start_matches("/ipfs/").trim_end_matches('/').to_owned();
     let car = site.get(&format!("/ipfs/{cid}?format=car"), &[]);
     assert!(car.status == 200 && car.whole, "{}", car.text());
-    assert!(car.header("Content-Type").starts_with("application/vnd.ipld.car; version=1"));
-    assert_eq!(car.header("X-Content-Type-Options"), "nosniff");
+    assert!(car.field("Content-Type").starts_with("application/vnd.ipld.car; version=1"));
+    assert_eq!(car.field("X-Content-Type-Options"), "nosniff");
     let exported = site.repo.run(["dag", "export", &cid]);
     assert_eq!((exported.code, &exported.out), (0, &car.body));
     let asked = site.get(&format!("/ipfs/{cid}"), &[("Accept", "application/vnd.ipld.car")]);

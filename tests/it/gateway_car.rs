@@ -4,7 +4,7 @@ use henge::ipld::car::CarReader;
 
 use crate::gateway_fixtures::Fixtures;
 use crate::harness::{Daemon, Repo};
-use crate::web::{Page, ask};
+use crate::http_client::{Answer, ask};
 
 const TWO_FILES: &str = "bafybeietjm63oynimmv5yyqay33nui4y4wx6u3peezwetxgiwvfmelutzu";
 const MIXED: &str = "bafybeidh6k2vzukelqtrjsmd4p52cpmltd2ufqrdtdg6yigi73in672fwu";
@@ -32,7 +32,7 @@ const CHUNKS: [&str; 5] = [
 ];
 
 /// The blocks of a CAR, in order.
-fn blocks(page: &Page) -> Vec<String> {
+fn blocks(page: &Answer) -> Vec<String> {
     assert!(page.status == 200 && page.whole, "{} {}", page.status, page.text());
     let mut car = CarReader::open(page.body.as_slice()).unwrap();
     let mut cids = Vec::new();
@@ -54,7 +54,7 @@ fn check(all: &Fixtures, rows: &[(String, Vec<String>)]) {
         assert_eq!(&blocks(&page), expected, "{path}");
         let head = all.head(&format!("/ipfs/{path}"), &[]);
         assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
-        assert_eq!(head.header("Etag"), page.header("Etag"));
+        assert_eq!(head.field("Etag"), page.field("Etag"));
     }
 }
 
@@ -167,12 +167,12 @@ fn repeats_and_order_are_as_asked_and_told() {
         ("?format=car&car-dups=y&car-order=unk", "dups=n", "order=unk; dups=y", &each),
     ] {
         let page = all.get(&format!("{path}{query}"), &[("Accept", &car(accept))]);
-        assert_eq!(page.header("Content-Type"), car(told), "{query} {accept}");
+        assert_eq!(page.field("Content-Type"), car(told), "{query} {accept}");
         assert_eq!(&blocks(&page), expected, "{query} {accept}");
     }
     let asked = all.get(&path, &[("Accept", &car("dups=y"))]);
     let location = format!("{path}?format=car&car-version=1&car-dups=y");
-    assert_eq!(asked.header("Content-Location"), location);
+    assert_eq!(asked.field("Content-Location"), location);
     // Of an identity CID nothing is sent but the header.
     let inline = "/ipfs/bafkqaf3imvwgy3zaneqgc3janfxgy2lomvscay3jmqfa?format=car&car-dups=y";
     assert_eq!(blocks(&all.get(inline, &[])), Vec::<String>::new());
@@ -200,7 +200,7 @@ fn each_car_has_a_tag_and_a_name_of_its_own() {
     ] {
         let path = format!("/ipfs/{MIXED}/subdir/multiblock.txt?format=car{query}");
         let page = all.get(&path, &[]);
-        let tag = page.header("Etag").to_owned();
+        let tag = page.field("Etag").to_owned();
         assert!(tag.starts_with(&format!("W/\"{MIXED}.car.")) && tag.ends_with('"'), "{tag}");
         assert!(tags.insert(tag.clone()), "{query}");
         let known = all.get(&path, &[("If-None-Match", &tag)]);
@@ -217,12 +217,12 @@ fn each_car_has_a_tag_and_a_name_of_its_own() {
             ("X-Ipfs-Path", format!("/ipfs/{MIXED}/subdir/multiblock.txt")),
             ("X-Ipfs-Roots", format!("{MIXED},{SUBDIR},{MULTI}")),
         ] {
-            assert_eq!(page.header(name), value, "{name}");
+            assert_eq!(page.field(name), value, "{name}");
         }
     }
     // Another path to the same file is another CAR.
     let direct = all.get(&format!("/ipfs/{MULTI}?format=car"), &[]);
-    assert!(tags.insert(direct.header("Etag").to_owned()));
+    assert!(tags.insert(direct.field("Etag").to_owned()));
 }
 
 #[test]

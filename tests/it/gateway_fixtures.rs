@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::harness::{Daemon, Repo};
-use crate::web::{Page, ask};
+use crate::http_client::{Answer, ask};
 
 const LISTED: &str = "bafybeig6ka5mlwkl4subqhaiatalkcleo4jgnr3hqwvpmsqfca27cijp3i";
 const JSON_CBOR: &str = "bafybeiafyvqlazbbbtjnn6how5d6h6l6rxbqc4qgpbmteaiskjrffmyy4a";
@@ -47,11 +47,11 @@ impl Fixtures {
         repo.ok(args);
     }
 
-    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Page {
+    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         ask(&self.daemon.gateway, "GET", path, headers)
     }
 
-    pub fn head(&self, path: &str, headers: &[(&str, &str)]) -> Page {
+    pub fn head(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         ask(&self.daemon.gateway, "HEAD", path, headers)
     }
 }
@@ -63,11 +63,11 @@ fn folders_are_listed_with_the_links_that_tools_look_for() {
     assert!(root.contains("Index of") && !root.contains("..</a>"), "{root}");
     let moved = all.get(&format!("/ipfs/{LISTED}/%C4%85/%C4%99"), &[]);
     let target = format!("/ipfs/{LISTED}/%C4%85/%C4%99/");
-    assert_eq!((moved.status, moved.header("Location")), (301, target.as_str()));
+    assert_eq!((moved.status, moved.field("Location")), (301, target.as_str()));
     let page = all.get(&target, &[]);
-    assert!(page.header("Etag").starts_with("\"DirIndex-"), "{}", page.header("Etag"));
+    assert!(page.field("Etag").starts_with("\"DirIndex-"), "{}", page.field("Etag"));
     assert_eq!(
-        page.header("Cache-Control"),
+        page.field("Cache-Control"),
         "public, max-age=604800, stale-while-revalidate=2678400"
     );
     let text = page.text();
@@ -106,7 +106,7 @@ fn folders_are_listed_with_the_links_that_tools_look_for() {
 fn symlinks_and_strange_names_are_served() {
     let all = Fixtures::new();
     let link = all.get(&format!("/ipfs/{SYMLINK}/bar"), &[]);
-    assert_eq!((link.text().as_str(), link.header("Content-Type")), ("foo", "inode/symlink"));
+    assert_eq!((link.text().as_str(), link.field("Content-Type")), ("foo", "inode/symlink"));
     let raw = all.get(&format!("/ipfs/{SYMLINK}?format=raw"), &[]);
     assert_eq!(raw.body, all.repo.run(["block", "get", SYMLINK]).out);
     let listed = all.get(&format!("/ipfs/{SYMLINK}/"), &[]).text();
@@ -123,7 +123,7 @@ fn parts_of_files_are_served_around_holes() {
     let path = format!("/ipfs/{FILES}/ascii.txt");
     let whole = all.get(&path, &[]);
     assert_eq!(whole.text(), "hello application/vnd.ipld.car\n");
-    assert_eq!(whole.header("Accept-Ranges"), "bytes");
+    assert_eq!(whole.field("Accept-Ranges"), "bytes");
     for (range, told, span) in [
         ("bytes=6-16", "bytes 6-16/31", 6..17),
         ("bytes=-3", "bytes 28-30/31", 28..31),
@@ -131,7 +131,7 @@ fn parts_of_files_are_served_around_holes() {
         ("bytes=40-,0-4", "bytes 0-4/31", 0..5),
     ] {
         let part = all.get(&path, &[("Range", range)]);
-        assert_eq!((part.status, part.header("Content-Range")), (206, told), "{range}");
+        assert_eq!((part.status, part.field("Content-Range")), (206, told), "{range}");
         assert_eq!(part.body, whole.body[span], "{range}");
     }
     let hole = format!("/ipfs/{HOLE}");
@@ -141,7 +141,7 @@ fn parts_of_files_are_served_around_holes() {
         ("bytes=-1", "bytes 3071-3071/3072"),
     ] {
         let part = all.get(&hole, &[("Range", range)]);
-        assert_eq!((part.status, part.header("Content-Range"), part.whole), (206, told, true));
+        assert_eq!((part.status, part.field("Content-Range"), part.whole), (206, told, true));
     }
     assert!(!all.get(&hole, &[("Range", "bytes=1000-1100")]).whole);
 }
@@ -158,7 +158,7 @@ fn json_is_told_by_its_bytes_and_data_by_its_codec() {
         (format!("/ipfs/{JSON_CBOR}/%C4%85/%C4%99/t.json"), None),
     ] {
         let page = all.get(&path, headers.as_slice());
-        assert_eq!(page.header("Content-Type"), "application/json", "{path}");
+        assert_eq!(page.field("Content-Type"), "application/json", "{path}");
         assert_eq!(page.text(), "{ \"test\": \"i am a plain json file\" }\n");
     }
     for (cid, asked, media, saved) in [
@@ -191,10 +191,10 @@ fn json_is_told_by_its_bytes_and_data_by_its_codec() {
             ("X-Ipfs-Path", &format!("/ipfs/{cid}")),
             ("X-Ipfs-Roots", cid),
         ] {
-            assert_eq!(page.header(name), value, "{path} {name}");
-            assert_eq!(head.header(name), value, "HEAD {path} {name}");
+            assert_eq!(page.field(name), value, "{path} {name}");
+            assert_eq!(head.field(name), value, "HEAD {path} {name}");
         }
-        let known = page.header("Etag").to_owned();
+        let known = page.field("Etag").to_owned();
         assert_eq!(all.get(&path, &[("If-None-Match", &known)]).status, 304, "{path}");
     }
 }
@@ -250,13 +250,13 @@ fn raw_blocks_come_with_their_headers() {
             ("X-Ipfs-Roots", bare),
             ("Cache-Control", "public, max-age=29030400, immutable"),
         ] {
-            assert_eq!(page.header(name), value, "{name}");
+            assert_eq!(page.field(name), value, "{name}");
         }
-        assert!(page.header("Content-Disposition").starts_with("attachment;"));
+        assert!(page.field("Content-Disposition").starts_with("attachment;"));
         let named =
             format!("{path}{query}{}filename=f.bin", if query.is_empty() { "?" } else { "&" });
         let named = all.get(&named, headers.as_slice());
-        assert!(named.header("Content-Disposition").contains("attachment; filename=\"f.bin\""));
+        assert!(named.field("Content-Disposition").contains("attachment; filename=\"f.bin\""));
     }
     // What nobody holds, and what every CID of its kind holds itself.
     let cached = ("Cache-Control", "only-if-cached");
@@ -270,7 +270,7 @@ fn raw_blocks_come_with_their_headers() {
 #[test]
 fn archives_hold_no_name_that_leads_out_of_them() {
     let all = Fixtures::new();
-    let names = |page: &Page| -> Vec<String> {
+    let names = |page: &Answer| -> Vec<String> {
         let mut archive = ::tar::Archive::new(page.body.as_slice());
         let members = archive
             .entries()
@@ -281,11 +281,11 @@ fn archives_hold_no_name_that_leads_out_of_them() {
     let page = all.get(&format!("/ipfs/{LISTED}?format=tar"), &[]);
     assert!(page.status == 200 && page.whole);
     assert!(names(&page).contains(&format!("{LISTED}/ą/ę/file-źł.txt")), "{:?}", names(&page));
-    assert_eq!(page.header("Etag"), format!("W/\"{LISTED}.x-tar\""));
+    assert_eq!(page.field("Etag"), format!("W/\"{LISTED}.x-tar\""));
     let saved = all
         .get(&format!("/ipfs/{LISTED}?format=tar&filename=test%D1%82%D0%B5%D1%81%D1%82.tar"), &[]);
     assert_eq!(
-        saved.header("Content-Disposition"),
+        saved.field("Content-Disposition"),
         "attachment; filename=\"test____.tar\"; filename*=UTF-8''test%D1%82%D0%B5%D1%81%D1%82.tar"
     );
     let inside = all.get(&format!("/ipfs/{TAR_INSIDE}?format=tar"), &[]);
@@ -325,7 +325,7 @@ fn a_host_of_its_own_holds_one_root() {
         (&folder, "/ipfs".into(), 301, "/ipfs/".into()),
     ] {
         let page = all.get(&path, &[("Host", at)]);
-        let found = (page.status, page.header("Location"));
+        let found = (page.status, page.field("Location"));
         assert_eq!(found, (status, location.as_str()), "{at} {path}: {}", page.text());
     }
     let listing = all.get("/ipfs/ipns/", &[("Host", &folder)]).text();
@@ -340,5 +340,5 @@ fn a_host_of_its_own_holds_one_root() {
     }
     let secure = [("Host", host.as_str()), ("X-Forwarded-Proto", "https")];
     let moved = all.get(&format!("/ipfs/{v1}/"), &secure);
-    assert_eq!(moved.header("Location"), format!("https://{own}/"));
+    assert_eq!(moved.field("Location"), format!("https://{own}/"));
 }

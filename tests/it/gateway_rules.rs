@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use crate::gateway_fixtures::Fixtures;
 use crate::harness::{Daemon, Repo, keystream};
-use crate::web::{Page, ask};
+use crate::http_client::{Answer, ask};
 
 /// A daemon over one folder, asked at the folder's own host.
 struct Own {
@@ -26,7 +26,7 @@ impl Own {
         Self { host: format!("{root}.ipfs.localhost:{port}"), daemon, root }
     }
 
-    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Page {
+    fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         let host = ("Host", self.host.as_str());
         ask(&self.daemon.gateway, "GET", path, &[&[host], headers].concat())
     }
@@ -67,18 +67,18 @@ fn a_sites_own_rules_stand_in_for_what_is_not_there() {
         ("/lost/x", 404, "", "no link named \"nowhere.html\""),
     ] {
         let page = site.get(path, &[]);
-        assert_eq!((page.status, page.header("Location")), (status, location), "{path}");
+        assert_eq!((page.status, page.field("Location")), (status, location), "{path}");
         assert!(page.text().starts_with(body), "{path}: {}", page.text());
     }
     let custom = site.get("/not-found/x", &[("Range", "bytes=0-1")]);
     assert_eq!((custom.status, custom.text().as_str()), (404, "my 404"));
-    assert_eq!(custom.header("Cache-Control"), "public, max-age=29030400, immutable");
-    assert_eq!(custom.header("Content-Type"), "text/html");
-    let tag = site.get("/catch-all", &[]).header("Etag").to_owned();
+    assert_eq!(custom.field("Cache-Control"), "public, max-age=29030400, immutable");
+    assert_eq!(custom.field("Content-Type"), "text/html");
+    let tag = site.get("/catch-all", &[]).field("Etag").to_owned();
     assert_eq!(site.get("/catch-all", &[("If-None-Match", &tag)]).status, 304);
     // A folder in place of a path has the address that was asked for.
     let folder = site.get("/folder", &[]);
-    assert_eq!((folder.status, folder.header("Location")), (301, "/folder/"));
+    assert_eq!((folder.status, folder.field("Location")), (301, "/folder/"));
     assert!(site.get("/folder/", &[]).text().contains("a.html"));
     // Other forms, and hosts that all sites share, know no rules.
     assert_eq!(site.get("/catch-all?format=raw", &[]).status, 404);
@@ -129,16 +129,16 @@ fn operators_decide_what_is_served() {
     ]);
     let get = |path: &str, headers: &[(&str, &str)]| ask(&daemon.gateway, "GET", path, headers);
     let root = get("/", &[]);
-    assert_eq!((root.status, root.header("Location")), (302, "/ipfs/bafkqaaa"));
+    assert_eq!((root.status, root.field("Location")), (302, "/ipfs/bafkqaaa"));
     let page = get(&small, &[]);
-    assert_eq!(page.header("X-Any"), "a");
-    assert_eq!(page.header("Access-Control-Allow-Origin"), "https://x.example");
+    assert_eq!(page.field("X-Any"), "a");
+    assert_eq!(page.field("Access-Control-Allow-Origin"), "https://x.example");
     let json = get(&format!("{small}?format=dag-json"), &[]);
-    assert_eq!(json.header("Content-Type"), "application/vnd.ipld.dag-json");
+    assert_eq!(json.field("Content-Type"), "application/vnd.ipld.dag-json");
     assert!(json.text().starts_with("{\"Data\":"), "{}", json.text());
     let refused = get("/ipfs/nonsense", &[("Accept", "text/html")]);
-    assert_eq!(refused.header("Content-Type"), "text/plain; charset=utf-8");
-    assert_eq!(refused.header("X-Any"), "a");
+    assert_eq!(refused.field("Content-Type"), "text/plain; charset=utf-8");
+    assert_eq!(refused.field("X-Any"), "a");
     let range = [("Range", "bytes=0-1")];
     assert_eq!(get(&big, &range).status, 501);
     assert_eq!(get(&small, &range).status, 206);
@@ -164,7 +164,7 @@ fn a_gateway_may_serve_only_what_clients_can_check() {
     let own = {
         let moved = from("sub.example", &small);
         assert_eq!(moved.status, 301);
-        moved.header("Location").to_owned()
+        moved.field("Location").to_owned()
     };
     let label = own.strip_prefix("http://").unwrap().trim_end_matches('/').to_owned();
     for (host, path, status) in [
@@ -203,8 +203,8 @@ fn requests_beyond_the_bound_are_sent_away() {
         std::thread::sleep(std::time::Duration::from_millis(20));
         busy = ask(&daemon.gateway, "GET", &small, &[]);
     }
-    assert_eq!((busy.status, busy.header("Retry-After")), (429, "60"));
-    assert_eq!(busy.header("Cache-Control"), "no-store");
+    assert_eq!((busy.status, busy.field("Retry-After")), (429, "60"));
+    assert_eq!(busy.field("Cache-Control"), "no-store");
     drop(slow);
     let since = std::time::Instant::now();
     while ask(&daemon.gateway, "GET", &small, &[]).status != 200 {
@@ -235,30 +235,30 @@ fn browsers_get_pages_of_data_and_of_errors() {
         "bafyreibs4utpgbn7uqegmd2goqz4bkyflre2ek2iwv743fhvylwi4zeeim",
     ] {
         let moved = all.get(&format!("/ipfs/{cid}"), &html);
-        assert_eq!((moved.status, moved.header("Location")), (301, &*format!("/ipfs/{cid}/")));
+        assert_eq!((moved.status, moved.field("Location")), (301, &*format!("/ipfs/{cid}/")));
         let page = all.get(&format!("/ipfs/{cid}/"), &html);
-        assert!(page.header("Etag").starts_with("\"DagIndex-"), "{}", page.header("Etag"));
-        assert_eq!(page.header("Content-Type"), "text/html; charset=utf-8");
-        assert_eq!(page.header("Content-Disposition"), "");
-        assert!(!page.header("Cache-Control").contains("immutable"));
-        assert_eq!(page.header("Vary"), "Accept");
+        assert!(page.field("Etag").starts_with("\"DagIndex-"), "{}", page.field("Etag"));
+        assert_eq!(page.field("Content-Type"), "text/html; charset=utf-8");
+        assert_eq!(page.field("Content-Disposition"), "");
+        assert!(!page.field("Cache-Control").contains("immutable"));
+        assert_eq!(page.field("Vary"), "Accept");
         let text = page.text();
         assert!(text.contains("\"foo\": {") && text.ends_with("</html>\n"), "{text}");
         let link = text.split("<pre>").nth(1).unwrap().split("href=\"").nth(1).unwrap();
         let link = link.split('"').next().unwrap();
         assert_eq!(all.get(&format!("{link}/"), &html).status, 200, "{link}");
-        let tag = page.header("Etag").to_owned();
+        let tag = page.field("Etag").to_owned();
         let known = [html[0], ("If-None-Match", &tag)];
         assert_eq!(all.get(&format!("/ipfs/{cid}/"), &known).status, 304);
         for (query, media) in [("?format=raw", "raw"), ("?download=true", "dag-")] {
             let page = all.get(&format!("/ipfs/{cid}{query}"), &html);
-            assert!(page.header("Content-Type").contains(media), "{query}");
+            assert!(page.field("Content-Type").contains(media), "{query}");
         }
     }
     let refused = all.get("/ipfs/%3Cscript%3E", &html);
-    assert_eq!((refused.status, refused.header("Content-Type")), (400, "text/html; charset=utf-8"));
+    assert_eq!((refused.status, refused.field("Content-Type")), (400, "text/html; charset=utf-8"));
     assert!(!refused.text().contains("<script") && refused.text().contains("400 Bad Request"));
-    assert!(refused.header("Content-Security-Policy").starts_with("default-src 'none'"));
+    assert!(refused.field("Content-Security-Policy").starts_with("default-src 'none'"));
     let names = all.get("/ipns/example.com", &[]);
     assert_eq!(names.status, 501);
     assert!(names.text().contains("names are not supported yet"), "{}", names.text());
@@ -270,7 +270,7 @@ fn files_that_know_their_time_tell_it() {
     let file = "/ipfs/bafybeidtgvwresstoqmkivwqbufitafctwfy2fnevv6hj67zfflv6qlesi";
     let page = all.get(file, &[]);
     let date = "Mon, 13 Jun 2022 22:18:12 GMT";
-    assert_eq!(page.header("Last-Modified"), date);
+    assert_eq!(page.field("Last-Modified"), date);
     for (header, value, status) in [
         ("If-Modified-Since", date, 304),
         ("If-Modified-Since", "Mon, 13 Jun 2022 22:18:11 GMT", 200),
@@ -284,5 +284,5 @@ fn files_that_know_their_time_tell_it() {
     assert_eq!(all.get(file, &both).status, 200);
     let folder = "/ipfs/bafybeifup24mfbx6iv4xo7k664gzlezzurdnyb36pogxulrb7ed23cxtym/";
     let listing = all.get(folder, &[("If-Modified-Since", "Sun, 01 Jan 2040 00:00:00 GMT")]);
-    assert_eq!((listing.status, listing.header("Last-Modified")), (200, ""));
+    assert_eq!((listing.status, listing.field("Last-Modified")), (200, ""));
 }

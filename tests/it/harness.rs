@@ -120,8 +120,17 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one over a repository and waits until it answers.
     pub fn start(repo: &Repo) -> Self {
+        Self::with(repo, &["daemon"])
+    }
+
+    /// The same without a network: what is not here is told at once.
+    pub fn offline(repo: &Repo) -> Self {
+        Self::with(repo, &["daemon", "--offline"])
+    }
+
+    fn with(repo: &Repo, args: &[&str]) -> Self {
         let log = std::fs::File::create(repo.path("daemon.log")).expect("a log");
-        let mut command = repo.command(["daemon"]);
+        let mut command = repo.command(args);
         command.stdout(log.try_clone().expect("a log")).stderr(log);
         let _ = std::fs::remove_file(repo.root().join("api"));
         let child = command.spawn().expect("henge starts");

@@ -18,6 +18,8 @@ pub struct Answer {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub trailers: Vec<(String, String)>,
+    /// Whether the body came to its end as its headers promised.
+    pub whole: bool,
 }
 
 impl Answer {
@@ -25,6 +27,12 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// A header, by its name in any case; empty when it is not there.
+    pub fn field(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map_or("", |(_, value)| value)
     }
 
     /// What the trailer tells of a failure.
@@ -70,16 +78,33 @@ impl Connection {
 
     /// The same from a peer that may die.
     pub fn try_answer(&mut self) -> io::Result<Answer> {
+        let answer = self.part(false)?;
+        if answer.whole { Ok(answer) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// Reads a reply as far as it comes; one to HEAD has no body, whatever its headers say.
+    fn part(&mut self, head: bool) -> io::Result<Answer> {
         let (status, headers) = self.try_head()?;
-        let mut answer = Answer { status, headers, body: Vec::new(), trailers: Vec::new() };
-        if answer.header("Transfer-Encoding") == Some("chunked") {
-            while let Some(chunk) = self.try_chunk()? {
-                answer.body.extend(chunk);
+        let (body, trailers) = (Vec::new(), Vec::new());
+        let mut answer = Answer { status, headers, body, trailers, whole: true };
+        if head || status == 304 {
+            return Ok(answer);
+        }
+        if answer.field("Transfer-Encoding") == "chunked" {
+            answer.whole = loop {
+                match self.try_chunk() {
+                    Ok(Some(chunk)) => answer.body.extend(chunk),
+                    Ok(None) => break true,
+                    Err(_) => break false,
+                }
+            };
+            if answer.whole {
+                answer.trailers = self.try_fields()?;
             }
-            answer.trailers = self.try_fields()?;
-        } else if let Some(length) = answer.header("Content-Length") {
-            answer.body = vec![0; length.parse().unwrap()];
-            self.stream.read_exact(&mut answer.body)?;
+        } else if let Ok(length) = answer.field("Content-Length").parse::<u64>() {
+            // A connection that breaks leaves what came.
+            let _ = self.stream.by_ref().take(length).read_to_end(&mut answer.body);
+            answer.whole = answer.body.len() as u64 == length;
         }
         Ok(answer)
     }
@@ -148,6 +173,26 @@ pub fn head(method: &str, target: &str, headers: &[(&str, &str)]) -> String {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     text + "\r\n"
+}
+
+/// Sends a request as it is, on a connection of its own, and reads the reply as far as it comes.
+pub fn send(address: &str, request: &[u8], head: bool) -> Answer {
+    let mut connection = Connection::open(address);
+    // A listener may refuse a request before it has read all of it.
+    connection.write(request);
+    connection.part(head).unwrap()
+}
+
+/// `METHOD path` at an address, with headers beside `Host` and `Connection`.
+pub fn ask(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let named = headers.iter().any(|(name, _)| *name == "Host");
+    let host = [("Host", address)];
+    let own = if named { &[][..] } else { &host };
+    let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+    for (name, value) in own.iter().chain(headers) {
+        request += &format!("{name}: {value}\r\n");
+    }
+    send(address, (request + "\r\n").as_bytes(), method == "HEAD")
 }
 
 /// A multipart body of one file, and the header that tells of it.

@@ -38,4 +38,3 @@ mod surface;
 mod surface_repo;
 mod swarm;
 mod tidy;
-mod web;

@@ -3,14 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Repo, keystream};
-use crate::http_client::{Connection, head, post, upload};
+use crate::http_client::{Connection, ask, head, post, upload};
 use crate::surface::{ABSENT, HELLO, json_of, lines};
-use crate::web::ask;
 
 /// A daemon over a fresh repository.
 fn served() -> (Repo, Daemon, String) {
     let repo = Repo::for_daemon();
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     let api = daemon.api();
     (repo, daemon, api)
 }
@@ -214,7 +213,7 @@ fn figures_are_told_to_prometheus() {
     drop(daemon);
     let secrets = r#"{"one": {"AuthSecret": "bearer:t", "AllowedPaths": ["/debug/metrics"]}}"#;
     repo.ok(["config", "--json", "API.Authorizations", secrets]);
-    let daemon = Daemon::start(&repo);
+    let daemon = Daemon::offline(&repo);
     let with = |headers: &[(&str, &str)]| {
         let mut connection = Connection::open(&daemon.api());
         connection.request("GET", "/debug/metrics/prometheus", headers).status

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 
 use crate::harness::Repo;
-use crate::web;
+use crate::http_client;
 
 #[test]
 fn a_folder_becomes_a_link_that_opens() {
@@ -13,9 +13,9 @@ fn a_folder_becomes_a_link_that_opens() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     let link = lines.by_ref().find(|line| line.starts_with("http://")).expect("a link");
     let (host, path) = link.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let listing = web::ask(host, "GET", &format!("/{path}/"), &[]);
+    let listing = http_client::ask(host, "GET", &format!("/{path}/"), &[]);
     assert!(listing.status == 200 && listing.text().contains("a.txt"), "{}", listing.text());
-    let file = web::ask(host, "GET", &format!("/{path}/a.txt"), &[]);
+    let file = http_client::ask(host, "GET", &format!("/{path}/a.txt"), &[]);
     assert_eq!((file.status, file.text().as_str()), (200, "hello\n"));
     let seen = lines.by_ref().find(|line| line.contains("reads")).expect("who is reading");
     assert!(seen.starts_with("127.0.0.1 reads /ipfs/"), "{seen}");

@@ -15,7 +15,7 @@ use std::time::Instant;
 use libp2p::PeerId;
 
 use super::super::ledger::PeerNo;
-use super::super::session::{EXPECTED_MAX, Session, SessionId};
+use super::super::session::{Session, SessionId};
 use super::super::wantlist::{Answer, Key};
 use super::super::wire::{Kind, Presence};
 use super::peer::Peer;
@@ -105,10 +105,8 @@ impl Engine {
             match self.numbers.get(peer).copied() {
                 Some(no) => self.provider(id, &key, no),
                 None => {
-                    if let Some(session) = self.sessions.get_mut(&id)
-                        && session.expected.len() < EXPECTED_MAX
-                    {
-                        session.expected.insert(*peer, key.clone());
+                    if let Some(session) = self.sessions.get_mut(&id) {
+                        session.dialling(*peer, key.clone());
                     }
                 }
             }
@@ -280,6 +278,7 @@ impl Engine {
     fn answered(&mut self, now: Instant, no: PeerNo, key: &Key, presence: Presence) {
         let Some(want) = self.wants.get(key) else { return };
         let everybody = want.tried.len() >= self.peers.len();
+        let hopeless = self.peers.get(&no).is_some_and(|peer| peer.pace.is_hopeless());
         for id in &want.sessions {
             let Some(session) = self.sessions.get_mut(id) else { continue };
             if presence == Presence::Have {
@@ -289,6 +288,9 @@ impl Engine {
                 }
             } else {
                 session.tally.dont_haves = session.tally.dont_haves.saturating_add(1);
+                if hopeless {
+                    session.peers.remove(&no);
+                }
                 if everybody {
                     session.search_at = session.search_at.min(now);
                 }

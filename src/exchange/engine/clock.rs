@@ -84,6 +84,11 @@ impl Engine {
                 (true, _) => peer.pace.strike(now),
                 (false, _) => peer.pace.miss(),
             }
+            if peer.pace.is_hopeless() {
+                for session in self.sessions.values_mut() {
+                    session.peers.remove(&no);
+                }
+            }
             keys.iter().for_each(|key| self.silent(no, key));
         }
     }

@@ -141,8 +141,8 @@ impl Engine {
             };
             let mates = self.sessions.values().filter(|session| session.peers.contains(&no));
             let mut slow = mates.flat_map(|session| session.peers.iter()).filter(late);
-            let Some(slow) = slow.next().copied() else { return };
-            let Some(key) = self.last_of(slow, no) else { return };
+            let found = slow.find_map(|slow| Some((*slow, self.last_of(*slow, no)?)));
+            let Some((slow, key)) = found else { return };
             if let Some(want) = self.wants.get_mut(&key) {
                 want.slow.insert(slow);
             }

@@ -159,6 +159,12 @@ impl Pace {
         self.misses = self.misses * 0.9 + 0.1;
     }
 
+    /// Whether it is of no use to a session: some 16 misses in a row, or silent time and again. A
+    /// HAVE or a block makes it a member anew.
+    pub fn is_hopeless(&self) -> bool {
+        self.misses > 0.8 || self.strikes >= 3
+    }
+
     /// It fell silent.
     pub fn strike(&mut self, now: Instant) {
         self.strikes = self.strikes.saturating_add(1);

@@ -1,6 +1,7 @@
 //! A network of engines in virtual time: links with latency and bandwidth, peers that come, go, lie
 //! and flood, and an oracle for providers. One seed is one course of events.
 
+#[cfg(test)]
 mod scenes;
 
 use std::cmp::Reverse;

@@ -54,8 +54,9 @@ pub enum Goal {
     Peer(PeerId),
     /// Providers of a multihash; ends at this many.
     Providers(usize),
-    /// Records under a key; ends at this many answers with one.
-    Values(usize),
+    /// Records under a key. Whoever validates them decides when there are enough: counted here,
+    /// invalid ones would end the lookup, too.
+    Values,
 }
 
 /// What the driver of a lookup does next.
@@ -108,7 +109,6 @@ pub struct Lookup {
     /// Peers whose providing was reported, and whether with an address.
     providers: HashMap<PeerId, bool>,
     asked: usize,
-    values: usize,
     /// Addresses of the peer that is looked for.
     found: Option<Contact>,
     /// Ended once, ended for good.
@@ -143,7 +143,6 @@ impl Lookup {
             candidates: BTreeMap::new(),
             providers: HashMap::new(),
             asked: 0,
-            values: 0,
             found: None,
             over: false,
         };
@@ -158,7 +157,7 @@ impl Lookup {
         let kind = match self.goal {
             Goal::Closest | Goal::Peer(_) => Kind::FindNode,
             Goal::Providers(_) => Kind::GetProviders,
-            Goal::Values(_) => Kind::GetValue,
+            Goal::Values => Kind::GetValue,
         };
         Message::new(kind, self.key.clone())
     }
@@ -190,10 +189,9 @@ impl Lookup {
     /// Whether what was looked for is found.
     fn is_satisfied(&self) -> bool {
         match self.goal {
-            Goal::Closest => false,
+            Goal::Closest | Goal::Values => false,
             Goal::Peer(_) => self.found.is_some(),
             Goal::Providers(enough) => self.providers.values().filter(|a| **a).count() >= enough,
-            Goal::Values(enough) => self.values >= enough,
         }
     }
 
@@ -227,9 +225,6 @@ impl Lookup {
             _ => return News::default(),
         }
         let record = answer.record.filter(|record| record.key == self.key);
-        if record.is_some() {
-            self.values = self.values.saturating_add(1);
-        }
         let mut news = News { record, ..News::default() };
         for provider in answer.providers {
             news.providers.extend(self.provider(provider));

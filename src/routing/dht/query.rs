@@ -361,7 +361,7 @@ impl Dht {
             self.need_peers()?;
         }
         let mut holders: Vec<(PeerId, Bytes)> = Vec::new();
-        let lookup = self.lookup(Goal::Values(QUORUM), &key, Vec::new());
+        let lookup = self.lookup(Goal::Values, &key, Vec::new());
         let lookup = self
             .drive(lookup, watch, |contact, news| {
                 let Some(record) = news.record else { return true };
@@ -374,7 +374,7 @@ impl Dht {
                     best = Some(record.value.clone());
                 }
                 holders.push((contact.peer, record.value));
-                true
+                holders.len() < QUORUM
             })
             .await;
         let best = best.ok_or(RoutingError::NotFound)?;

@@ -150,6 +150,37 @@ async fn dead_peers_leave_the_table_and_saved_ones_come_back() {
 }
 
 #[tokio::test]
+async fn it_is_maintained_until_it_is_stopped() {
+    let network = Network::default();
+    let nodes = network.filled(Scope::Lan, 20).await;
+    let node = network.node(Scope::Lan, 99);
+    let (first, stop) = (contact(&nodes[0]), CancellationToken::new());
+    let (maintained, token) = (node.clone(), stop.clone());
+    let running = crate::task::spawn(async move {
+        maintained.maintain(move || vec![first.clone()], token).await;
+    });
+    for _ in 0..200 {
+        if node.peers() > 10 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(node.peers() > 10);
+    stop.cancel();
+    crate::task::join(running).await;
+}
+
+#[tokio::test]
+async fn a_provider_record_that_is_not_taken_ends_no_stream() {
+    let network = Network::default();
+    let node = network.node(Scope::Wan, 1);
+    let key = hash(1).to_bytes();
+    let foreign = Message::add_provider(key, contact(&network.node(Scope::Wan, 2)));
+    assert!(matches!(node.handle(PeerId::random(), foreign).await, Ok(None)));
+    assert_eq!(node.records().counts().unwrap().providers, 0);
+}
+
+#[tokio::test]
 async fn dropping_the_receiver_ends_the_lookup() {
     let network = Network::default();
     let nodes = network.filled(Scope::Wan, 20).await;

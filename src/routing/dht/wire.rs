@@ -175,8 +175,7 @@ impl Message {
     pub fn frame(&self) -> Bytes {
         let body = self.encode();
         let mut out = BytesMut::with_capacity(body.len().saturating_add(5));
-        // A buffer that grows takes any length.
-        let _ = prost::encoding::encode_varint(body.len() as u64, &mut out);
+        prost::encoding::encode_varint(body.len() as u64, &mut out);
         out.extend_from_slice(&body);
         out.freeze()
     }
@@ -342,6 +341,30 @@ mod tests {
             pb::Message { closer_peers: vec![nobody, id], r#type: 4, ..Default::default() };
         let read = Message::decode(message.encode_to_vec().into()).unwrap();
         assert_eq!(read.closer, [Contact { peer, addrs: vec![good] }]);
+    }
+
+    #[test]
+    fn damage_is_never_a_panic() {
+        use rand::{RngExt as _, SeedableRng as _};
+        let mut rng = rand::rngs::StdRng::seed_from_u64(9);
+        let mut message = Message::put_value(&b"/ipns/x"[..], &b"value"[..]);
+        message.closer = vec![contact("/ip4/1.2.3.4/tcp/4001/ws"); 3];
+        message.providers = vec![contact("/dns4/x.org/udp/443/quic-v1")];
+        let good = message.frame();
+        for _ in 0..20_000 {
+            let mut bad = BytesMut::from(&good[..]);
+            for _ in 0..rng.random_range(1..4) {
+                let at = rng.random_range(0..bad.len());
+                bad[at] = rng.random();
+            }
+            bad.truncate(rng.random_range(0..=good.len()));
+            if let Ok(Some(frame)) = split_frame(&mut bad)
+                && let Ok(read) = Message::decode(frame)
+            {
+                let again = Message::decode(read.encode().into());
+                assert_eq!(again, Ok(read), "what was read can be written");
+            }
+        }
     }
 
     #[test]

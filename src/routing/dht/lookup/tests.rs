@@ -135,7 +135,7 @@ fn providers_are_found_as_soon_as_one_tells() {
         world.providers.insert(holder, vec![provider.clone()]);
     }
     let (_, found, _) = world.lookup(Goal::Providers(10), key);
-    assert_eq!(found, [provider.clone()], "once, however many tell");
+    assert!(found.iter().eq([&provider]), "once, however many tell");
     let (lookup, found, took) = world.lookup(Goal::Providers(1), key);
     assert_eq!(found, [provider]);
     assert!(took < Duration::from_secs(10) && lookup.asked().1 < 60);
@@ -195,7 +195,7 @@ fn it_takes_nothing_unasked_and_nothing_of_another_scope() {
     ];
     assert!(lookup.answered(&first.peer, answer.clone()).closer.is_empty(), "not asked yet");
     assert_eq!(lookup.step(now), Step::Ask(first.clone()));
-    assert_eq!(lookup.answered(&first.peer, answer).closer, [second.clone()]);
+    assert!(lookup.answered(&first.peer, answer).closer.iter().eq([&second]));
     assert_eq!(lookup.step(now), Step::Ask(second.clone()));
     assert!(matches!(lookup.step(now), Step::Wait(_)));
     lookup.failed(&second.peer);
