@@ -10,6 +10,7 @@ mod dials;
 mod driver;
 pub mod filters;
 mod peers;
+mod quic;
 pub mod streams;
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, dns, noise, quic, tcp, tls, websocket};
 
 use super::NetError;
+use super::quic::Connection;
 use super::yamux::Yamux;
 
 /// Time for a connection to be made, encrypted and multiplexed.
@@ -42,7 +43,7 @@ pub fn build(key: &Keypair, encryption: Encryption) -> Result<Wire, NetError> {
     // The WebSocket transport resolves names itself: it needs them for the certificate.
     let ws = secured(websocket::Config::new(named(socket())), security.clone());
     let quic = quic::tokio::Transport::new(quic_config(key))
-        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(Connection::new(connection))));
     let direct = OrTransport::new(quic, secured(socket(), security));
     let direct = named(direct.map(|either, _| either.into_inner()));
     Ok(OrTransport::new(ws, direct).map(|either, _| either.into_inner()).boxed())
