@@ -39,12 +39,6 @@ const FETCHES: &[(Who, Who, Transport)] = &[
     (Henge, Henge, Tcp),
 ];
 
-/// Those of them that do not work reliably: said, and not run.
-const UNRELIABLE: &[(Who, Who, Transport)] = &[
-    // The want reaches Kubo, its answer comes after seconds or never.
-    (Henge, Go, Quic),
-];
-
 /// A node of any of them.
 enum Party {
     Ours(Box<Node>),
@@ -198,11 +192,6 @@ fn kubo_and_helia_fetch_from_each_other() {
 #[test]
 fn blocks_go_both_ways_between_implementations() {
     for (fetcher, provider, transport) in FETCHES {
-        if UNRELIABLE.contains(&(*fetcher, *provider, *transport)) {
-            let what = format!("{fetcher:?} from {provider:?} over {transport:?}");
-            skip("blocks_go_both_ways", &format!("{what} is not reliable yet"));
-            continue;
-        }
         fetch("blocks_go_both_ways", *fetcher, *provider, *transport);
     }
 }
