@@ -55,6 +55,14 @@ impl Party {
         })
     }
 
+    /// Starts one that keeps and asks for records of the local network's DHT.
+    fn in_dht(who: Who) -> Result<Self, String> {
+        match who {
+            Who::Helia => Ok(Self::Theirs(Helia::start(&[Tcp], true)?)),
+            other => Self::start(other, Tcp),
+        }
+    }
+
     fn id(&self) -> &str {
         match self {
             Self::Ours(node) => &node.id,
@@ -193,6 +201,56 @@ fn kubo_and_helia_fetch_from_each_other() {
 fn blocks_go_both_ways_between_implementations() {
     for (fetcher, provider, transport) in FETCHES {
         fetch("blocks_go_both_ways", *fetcher, *provider, *transport);
+    }
+}
+
+/// Who fetches, who stands between, who provides: by the DHT alone, since the first and the last
+/// know only the one between them.
+const ROUTES: &[(Who, Who, Who)] = &[
+    (Henge, Henge, Henge),
+    (Henge, Go, Henge),
+    (Henge, Go, Go),
+    (Go, Henge, Go),
+    (Go, Go, Henge),
+    (Henge, Js, Js),
+    (Js, Henge, Js),
+    (Js, Js, Henge),
+];
+
+/// Time from asking to having it.
+const FOUND_WITHIN: Duration = Duration::from_secs(5);
+
+#[test]
+fn content_is_found_by_the_dht_alone_with_henge_in_each_place() {
+    let test = "content_is_found_by_the_dht_alone";
+    for (fetcher, between, provider) in ROUTES {
+        let parties = [fetcher, between, provider].map(|who| Party::in_dht(*who));
+        let [mut wants, mut hub, mut has] = match parties {
+            [Ok(wants), Ok(hub), Ok(has)] => [wants, hub, has],
+            [Err(why), ..] | [_, Err(why), _] | [.., Err(why)] => {
+                skip(test, &why);
+                continue;
+            }
+        };
+        for end in [&mut wants, &mut has] {
+            end.connect(hub.address());
+            hub.awaits(end.id(), true);
+        }
+        // Each learns what the other speaks a moment after the connection stands.
+        std::thread::sleep(Duration::from_secs(1));
+        let row = format!("{fetcher:?} by {between:?} from {provider:?}");
+        let content = keystream(&row, 1 << 20);
+        let cid = has.add(&content);
+        if let (Who::Helia, Party::Theirs(helia)) = (provider, &mut has) {
+            helia.provide(&cid);
+        }
+        // The others announce by themselves.
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!wants.is_connected(has.id()), "{row}: connected before it was asked for");
+        let since = Instant::now();
+        assert!(wants.fetch(&cid) == content, "{row}");
+        assert!(since.elapsed() < FOUND_WITHIN, "{row}: {:?}", since.elapsed());
+        println!("{row}: {:.2} s", since.elapsed().as_secs_f64());
     }
 }
 
