@@ -71,6 +71,20 @@ fn python() -> Result<PathBuf, String> {
     Ok(folder.join("bin/python"))
 }
 
+/// A program over the crate `ipfs-api-backend-hyper`: a package of its own, so that what it brings
+/// stays out of henge's.
+fn crate_client() -> Result<PathBuf, String> {
+    let wanted =
+        concat!(include_str!("clients/rust/Cargo.lock"), include_str!("clients/rust/src/main.rs"));
+    let folder = installed("rust", wanted, |folder| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--release", "--locked", "--manifest-path"]);
+        cargo.arg(source("rust/Cargo.toml")).env("CARGO_TARGET_DIR", folder.join("target"));
+        run(&mut cargo).map(drop)
+    })?;
+    Ok(folder.join("target/release/client"))
+}
+
 /// Runs a script of ours beside the packages; all that it says is shown when it fails.
 fn script(name: &str, arguments: &[&str]) -> Option<String> {
     let modules = match node_modules() {
@@ -122,4 +136,19 @@ fn aioipfs_finds_what_it_expects() {
     let said = run(&mut calls).unwrap_or_else(|said| panic!("{said}"));
     println!("{said}");
     assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 13, "{said}");
+}
+
+#[test]
+fn ipfs_api_backend_hyper_finds_what_it_expects() {
+    let client = match crate_client() {
+        Ok(client) => client,
+        Err(why) => return skip("ipfs-api-backend-hyper", &why),
+    };
+    let repo = Repo::for_daemon();
+    let daemon = Daemon::start(&repo);
+    let mut calls = Command::new(client);
+    calls.arg(format!("http://{}", daemon.api()));
+    let said = run(&mut calls).unwrap_or_else(|said| panic!("{said}"));
+    println!("{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 23, "{said}");
 }

@@ -161,7 +161,7 @@ fn id_tells_of_this_node_and_of_others() {
     assert_eq!(raw.out, format!("{}\n", a.address).as_bytes());
     let offline = json_of(&a.repo, &["--offline", "id", FAR]);
     let nothing = json!({ "ID": FAR, "PublicKey": "", "Addresses": null, "AgentVersion": "",
-        "Protocols": null });
+        "Protocols": null, "ProtocolVersion": "ipfs/0.1.0" });
     assert_eq!(offline, nothing);
     assert!(a.repo.fails(["id", FAR]).contains(FAR));
     assert!(a.repo.fails(["id", "--peerid-base=nonsense"]).contains("nonsense"));
