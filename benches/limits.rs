@@ -11,6 +11,8 @@
 mod clock;
 #[path = "limits/commands.rs"]
 mod commands;
+#[path = "limits/fetching.rs"]
+mod fetching;
 #[path = "limits/hashing.rs"]
 mod hashing;
 #[path = "limits/storing.rs"]
@@ -25,6 +27,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("store", storing::put_and_get),
     ("add", commands::add),
     ("cat", commands::cat),
+    ("fetch", fetching::fetching),
 ];
 
 fn main() -> anyhow::Result<()> {

@@ -158,5 +158,6 @@ pub fn spots(listening: &[Multiaddr]) -> Vec<String> {
             None => spots.push((spot, vec![kind])),
         }
     }
+    spots.iter_mut().for_each(|(_, kinds)| kinds.sort_unstable());
     spots.into_iter().map(|(spot, kinds)| format!("{spot} ({})", kinds.join("+"))).collect()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use libp2p::futures::StreamExt;
 use libp2p::identity::Keypair;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{DialError as SwarmError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError as SwarmError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns, ping, swarm};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -230,11 +230,11 @@ impl Driver {
         let now = Instant::now();
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result, .. })) => {
-                if let Ok(took) = result {
-                    self.peers.pinged(&peer, took);
-                }
-            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
+                peer,
+                result: Ok(took),
+                ..
+            })) => self.peers.pinged(&peer, took),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 if endpoint.is_dialer() {
@@ -247,9 +247,7 @@ impl Driver {
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
-                if self.peers.closed(&peer_id, connection_id) {
-                    self.say(Event::Disconnected(peer_id));
-                }
+                self.on_closed(peer_id, connection_id);
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 self.on_dial_failed(peer, &error);
@@ -259,6 +257,12 @@ impl Driver {
             | SwarmEvent::ListenerClosed { .. } => self.announce(),
             SwarmEvent::ListenerError { error, .. } => tracing::warn!("a listener failed: {error}"),
             _ => {}
+        }
+    }
+
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {
+        if self.peers.closed(&peer, connection) {
+            self.say(Event::Disconnected(peer));
         }
     }
 

@@ -7,15 +7,19 @@ use libp2p::futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::{Error, Node, Results};
+use crate::exchange::wire::PROTOCOLS;
 use crate::net::filters::Block;
 pub use crate::net::{Connection, Multiaddr, Peer, PeerId};
-use crate::net::{Identified, OpenError, Stream, StreamProtocol, book};
+use crate::net::{DialError, Identified, OpenError, Stream, StreamProtocol, book};
+use crate::routing::Watch;
 use crate::task;
 
 /// Time in which a peer says who it is, once connected.
 const IDENTIFY_TIME: Duration = Duration::from_secs(5);
 /// Looks at whether it has.
 const IDENTIFY_LOOK: Duration = Duration::from_millis(50);
+/// Time for a peer's addresses to be found.
+const FIND_TIME: Duration = Duration::from_secs(10);
 /// The protocol of `ping` (libp2p specs, ping).
 const PING: StreamProtocol = StreamProtocol::new("/ipfs/ping/1.0.0");
 /// Bytes that go there and back.
@@ -24,7 +28,7 @@ const PING_BYTES: usize = 32;
 const PING_TIME: Duration = Duration::from_secs(10);
 /// Time between two pings.
 const PING_GAP: Duration = Duration::from_secs(1);
-/// What every node with a network speaks.
+/// What every node with a network speaks, beside blocks and the DHTs it serves.
 const SPOKEN: [&str; 3] = ["/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"];
 /// Pings waiting for the mouth.
 const PINGS: usize = 4;
@@ -116,8 +120,22 @@ impl Node {
     /// # Errors
     /// [`Error::Dial`] says what was tried.
     pub async fn swarm_connect(&self, to: &Target) -> Result<(), Error> {
-        let net = &self.network()?.net;
-        Ok(net.connect(to.peer, to.addresses.clone()).await?)
+        self.reach(to.peer, to.addresses.clone()).await
+    }
+
+    /// Connects with a peer; one of whom no address is known is looked up.
+    async fn reach(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), Error> {
+        let network = self.network()?;
+        let error = match network.net.connect(peer, addresses).await {
+            Err(error @ DialError::NoAddress(_)) => error,
+            other => return Ok(other?),
+        };
+        let (watch, most) = (Watch::default(), FIND_TIME);
+        let found = tokio::time::timeout(most, network.routing.find_peer(peer, &watch)).await;
+        match found {
+            Ok(Ok(found)) => Ok(network.net.connect(peer, found.addrs).await?),
+            Ok(Err(_)) | Err(_) => Err(error.into()),
+        }
     }
 
     /// Closes the connections with a peer, or those to the addresses given.
@@ -143,22 +161,30 @@ impl Node {
 
     /// This node's addresses, as peers are told, and what it speaks; `None` while it is offline.
     pub fn myself(&self) -> Option<Who> {
-        let net = &self.network.as_deref()?.net;
-        let (peer, announced) = (net.local(), net.announced().borrow().clone());
+        let network = self.network.as_deref()?;
+        let (peer, announced) = (network.net.local(), network.net.announced().borrow().clone());
         let addresses = announced.iter().map(|address| whole(peer, address)).collect();
-        let protocols = SPOKEN.map(str::to_owned).to_vec();
+        let blocks = PROTOCOLS.iter().map(|(name, _)| *name);
+        let served = network.dhts.iter().filter(|dht| dht.is_server());
+        let served = served.map(|dht| dht.scope().protocol());
+        let protocols = SPOKEN.into_iter().chain(blocks).chain(served).map(str::to_owned).collect();
         Some(Who { addresses, protocols, agent: Self::agent(), ..Who::unknown(peer) })
     }
 
     /// What is known of a peer without asking it.
     pub async fn remembered(&self, peer: PeerId) -> Who {
         let Some(network) = self.network.as_deref() else { return Who::unknown(peer) };
-        if let Some(standing) = network.net.peer(peer).await {
-            return Who::of(&standing);
+        let standing = network.net.peer(peer).await;
+        let who = standing.as_ref().map_or_else(|| Who::unknown(peer), Who::of);
+        if !who.addresses.is_empty() {
+            return who;
         }
-        let known = network.net.addresses(peer).await;
+        let mut known = network.net.addresses(peer).await;
+        // It may not have said yet where it listens.
+        let connections = standing.into_iter().flat_map(|standing| standing.connections);
+        known.extend(connections.map(|connection| connection.address));
         let addresses = known.iter().map(|address| whole(peer, address)).collect();
-        Who { addresses, ..Who::unknown(peer) }
+        Who { addresses, ..who }
     }
 
     /// Addresses listened on.
@@ -253,7 +279,7 @@ impl Node {
     /// [`Error::Dial`]; [`Error::Timeout`] when it does not say.
     pub async fn who_is(&self, peer: PeerId) -> Result<Who, Error> {
         let net = &self.network()?.net;
-        net.connect(peer, Vec::new()).await?;
+        self.reach(peer, Vec::new()).await?;
         let deadline = Instant::now() + IDENTIFY_TIME;
         loop {
             let shown = net.peer(peer).await;

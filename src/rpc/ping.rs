@@ -58,7 +58,7 @@ async fn pings(
 ) -> Result<(), mpsc::error::SendError<Result<Value, Error>>> {
     let line = |text: String| json!({ "Success": true, "Time": 0, "Text": text });
     let known = node.remembered(target.peer).await;
-    if target.addresses.is_empty() && known.addresses.is_empty() && known.agent.is_empty() {
+    if target.addresses.is_empty() && known.addresses.is_empty() {
         out.send(Ok(line(format!("Looking up peer {}", target.peer)))).await?;
         if let Err(error) = node.swarm_connect(target).await {
             return out.send(Err(failed(format!("peer lookup failed: {error}")))).await;

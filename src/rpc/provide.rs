@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Args, Error, Reply, Router};
 use crate::clock;
 use crate::ipld::cid;
+use crate::node::provide::ProvideStat;
 
 /// A time that is not known, as Go writes it.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -33,84 +34,91 @@ struct ClearOptions {
 pub async fn stat(router: &Router) -> Result<Reply, Error> {
     let stat = router.node.provide_stat().await?;
     let counted = stat.counted;
-    let (began, now) = (UNIX_EPOCH + Duration::from_secs(counted.round_began), SystemTime::now());
-    let cycle = if counted.round_began == 0 { NEVER.to_owned() } else { clock::rfc3339(began) };
-    let offset = if counted.round_began == 0 { Duration::ZERO } else { since(began, now) };
-    let next = match (counted.round_began, stat.interval.is_zero()) {
-        (0, _) | (_, true) => NEVER.to_owned(),
-        _ => clock::rfc3339(began + stat.interval),
-    };
-    let again = counted.waiting_again;
-    Ok(Reply::Value(json!({
-        "Sweep": {
-            "closed": false,
-            "connectivity": {
-                "status": if stat.peers > 0 { "online" } else { "disconnected" },
-                "since": NEVER,
-            },
-            "queues": {
-                "pending_key_provides": counted.waiting_new,
-                "pending_region_provides": u8::from(counted.waiting_new > 0),
-                "pending_region_reprovides": u8::from(again > 0),
-            },
-            "schedule": {
-                "keys": again,
-                "regions": 0,
-                "avg_prefix_length": 0,
-                "next_reprovide_at": next,
-                "next_reprovide_prefix": "",
-            },
-            "workers": {
-                "max": stat.workers,
-                "active": counted.active,
-                "active_periodic": 0,
-                "active_burst": counted.active,
-                "dedicated_periodic": 0,
-                "dedicated_burst": 0,
-                "queued_periodic": 0,
-                "queued_burst": 0,
-                "max_provide_conns_per_worker": REPLICAS,
-            },
-            "timing": {
-                "uptime": nanos(stat.uptime),
-                "reprovides_interval": nanos(stat.interval),
-                "cycle_start": cycle,
-                "current_time_offset": nanos(offset),
-                "max_reprovide_delay": 0,
-            },
-            "operations": {
-                "ongoing": {
-                    "region_provides": counted.active,
-                    "key_provides": 0,
-                    "region_reprovides": 0,
-                    "key_reprovides": 0,
-                },
-                "past": {
-                    "records_provided": counted.records,
-                    "key_provided": counted.told,
-                    "keys_failed": counted.failed,
-                    "keys_provided_per_minute": 0.0,
-                    "keys_reprovided_per_minute": 0.0,
-                    "reprovide_duration": 0,
-                    "avg_keys_per_reprovide": 0.0,
-                    "regions_reprovided_last_cycle": 0,
-                },
-            },
-            "network": {
-                "peers": stat.peers,
-                "complete_keyspace_coverage": false,
-                "reachable": stat.peers,
-                "avg_region_size": 0.0,
-                "avg_holders": match counted.told {
-                    0 => 0.0,
-                    told => counted.records as f64 / told as f64,
-                },
-                "replication_factor": REPLICAS,
-            },
+    let held = if counted.told == 0 { 0.0 } else { counted.records as f64 / counted.told as f64 };
+    let status = if stat.peers > 0 { "online" } else { "disconnected" };
+    let (schedule, timing) = rounds(&stat);
+    let sweep = json!({
+        "closed": false,
+        "connectivity": { "status": status, "since": NEVER },
+        "queues": {
+            "pending_key_provides": counted.waiting_new,
+            "pending_region_provides": u8::from(counted.waiting_new > 0),
+            "pending_region_reprovides": u8::from(counted.waiting_again > 0),
         },
-        "Legacy": null,
-        "FullRT": false,
-    })))
+        "schedule": schedule,
+        "workers": workers(&stat),
+        "timing": timing,
+        "operations": operations(&stat),
+        "network": {
+            "peers": stat.peers,
+            "complete_keyspace_coverage": false,
+            "reachable": stat.peers,
+            "avg_region_size": 0.0,
+            "avg_holders": held,
+            "replication_factor": REPLICAS,
+        },
+    });
+    Ok(Reply::Value(json!({ "Sweep": sweep, "Legacy": null, "FullRT": false })))
+}
+
+/// What waits to be told again, and when rounds begin.
+fn rounds(stat: &ProvideStat) -> (Value, Value) {
+    let (began, now) = (stat.counted.round_began, SystemTime::now());
+    let start = UNIX_EPOCH.checked_add(Duration::from_secs(began)).filter(|_| began > 0);
+    let told = |time: Option<SystemTime>| time.map_or_else(|| NEVER.to_owned(), clock::rfc3339);
+    let next = start.filter(|_| !stat.interval.is_zero());
+    let next = next.and_then(|start| start.checked_add(stat.interval));
+    let offset = start.and_then(|start| now.duration_since(start).ok()).unwrap_or_default();
+    let schedule = json!({
+        "keys": stat.counted.waiting_again,
+        "regions": 0,
+        "avg_prefix_length": 0,
+        "next_reprovide_at": told(next),
+        "next_reprovide_prefix": "",
+    });
+    let timing = json!({
+        "uptime": nanos(stat.uptime),
+        "reprovides_interval": nanos(stat.interval),
+        "cycle_start": told(start),
+        "current_time_offset": nanos(offset),
+        "max_reprovide_delay": 0,
+    });
+    (schedule, timing)
+}
+
+fn workers(stat: &ProvideStat) -> Value {
+    json!({
+        "max": stat.workers,
+        "active": stat.counted.active,
+        "active_periodic": 0,
+        "active_burst": stat.counted.active,
+        "dedicated_periodic": 0,
+        "dedicated_burst": 0,
+        "queued_periodic": 0,
+        "queued_burst": 0,
+        "max_provide_conns_per_worker": REPLICAS,
+    })
+}
+
+fn operations(stat: &ProvideStat) -> Value {
+    json!({
+        "ongoing": {
+            "region_provides": stat.counted.active,
+            "key_provides": 0,
+            "region_reprovides": 0,
+            "key_reprovides": 0,
+        },
+        "past": {
+            "records_provided": stat.counted.records,
+            "key_provided": stat.counted.told,
+            "keys_failed": stat.counted.failed,
+            "keys_provided_per_minute": 0.0,
+            "keys_reprovided_per_minute": 0.0,
+            "reprovide_duration": 0,
+            "avg_keys_per_reprovide": 0.0,
+            "regions_reprovided_last_cycle": 0,
+        },
+    })
 }
 
 /// Queues blocks for announcing, and tells of each.
@@ -136,10 +144,6 @@ pub async fn clear(router: &Router, args: Args) -> Result<Reply, Error> {
         true => Reply::Empty,
         false => Reply::Value(Value::from(cleared)),
     })
-}
-
-fn since(then: SystemTime, now: SystemTime) -> Duration {
-    now.duration_since(then).unwrap_or_default()
 }
 
 fn nanos(time: Duration) -> u64 {

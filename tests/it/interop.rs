@@ -11,9 +11,6 @@ use crate::peers::kubo::Kubo;
 use crate::surface::lines;
 use crate::swarm::Node;
 
-/// What henge does not do yet: tests of it say so and stop.
-const MISSING: &[&str] = &["blocks are not exchanged yet", "there are no provider records yet"];
-
 /// Bytes that are fetched: the small form and the full one.
 const BYTES: (usize, usize) = (8 << 20, 64 << 20);
 
@@ -56,6 +53,14 @@ impl Party {
             Who::Kubo => Self::Theirs(Kubo::start(&[transport])?),
             Who::Helia => Self::Theirs(Helia::start(&[transport], false)?),
         })
+    }
+
+    /// Starts one that keeps and asks for records of the local network's DHT.
+    fn in_dht(who: Who) -> Result<Self, String> {
+        match who {
+            Who::Helia => Ok(Self::Theirs(Helia::start(&[Tcp], true)?)),
+            other => Self::start(other, Tcp),
+        }
     }
 
     fn id(&self) -> &str {
@@ -133,15 +138,6 @@ fn both(test: &str, one: Who, other: Who, transport: Transport) -> Option<(Party
     }
 }
 
-/// Whether henge lacks what a test is about; says so.
-fn lacks(test: &str, what: &str) -> bool {
-    let lacks = MISSING.iter().any(|missing| missing.contains(what));
-    if lacks {
-        skip(test, &format!("henge has no {what} yet"));
-    }
-    lacks
-}
-
 /// One fetches from the other what only that one has.
 fn fetch(test: &str, fetcher: Who, provider: Who, transport: Transport) {
     let Some((mut to, mut from)) = both(test, fetcher, provider, transport) else { return };
@@ -203,30 +199,108 @@ fn kubo_and_helia_fetch_from_each_other() {
 
 #[test]
 fn blocks_go_both_ways_between_implementations() {
-    if lacks("blocks_go_both_ways", "blocks") {
-        return;
-    }
     for (fetcher, provider, transport) in FETCHES {
         fetch("blocks_go_both_ways", *fetcher, *provider, *transport);
     }
 }
 
+/// Who fetches, who stands between, who provides: by the DHT alone, since the first and the last
+/// know only the one between them.
+const ROUTES: &[(Who, Who, Who)] = &[
+    (Henge, Henge, Henge),
+    (Henge, Go, Henge),
+    (Henge, Go, Go),
+    (Go, Henge, Go),
+    (Go, Go, Henge),
+    (Henge, Js, Js),
+    (Js, Henge, Js),
+    (Js, Js, Henge),
+];
+
+/// Time from asking to having it.
+const FOUND_WITHIN: Duration = Duration::from_secs(5);
+
 #[test]
-fn helia_finds_what_henge_provides_and_the_other_way_round() {
-    if lacks("helia_finds_what_henge_provides", "provider records") {
-        return;
+fn content_is_found_by_the_dht_alone_with_henge_in_each_place() {
+    let test = "content_is_found_by_the_dht_alone";
+    for (fetcher, between, provider) in ROUTES {
+        let parties = [fetcher, between, provider].map(|who| Party::in_dht(*who));
+        let [mut wants, mut hub, mut has] = match parties {
+            [Ok(wants), Ok(hub), Ok(has)] => [wants, hub, has],
+            [Err(why), ..] | [_, Err(why), _] | [.., Err(why)] => {
+                skip(test, &why);
+                continue;
+            }
+        };
+        for end in [&mut wants, &mut has] {
+            end.connect(hub.address());
+            hub.awaits(end.id(), true);
+        }
+        // Each learns what the other speaks a moment after the connection stands.
+        std::thread::sleep(Duration::from_secs(1));
+        let row = format!("{fetcher:?} by {between:?} from {provider:?}");
+        let content = keystream(&row, 1 << 20);
+        let cid = has.add(&content);
+        if let (Who::Helia, Party::Theirs(helia)) = (provider, &mut has) {
+            helia.provide(&cid);
+        }
+        // The others announce by themselves.
+        std::thread::sleep(Duration::from_secs(1));
+        // Looking around in the DHT may have brought them together already: apart they go.
+        for (one, other) in [(&wants, &has), (&has, &wants)] {
+            if let Party::Ours(node) = one {
+                node.repo.run(["swarm", "disconnect", &format!("/p2p/{}", other.id())]);
+            }
+        }
+        let known = wants.is_connected(has.id());
+        assert!(!known || !matches!(wants, Party::Ours(_)), "{row}: still connected");
+        let since = Instant::now();
+        assert!(wants.fetch(&cid) == content, "{row}");
+        assert!(since.elapsed() < FOUND_WITHIN, "{row}: {:?}", since.elapsed());
+        println!("{row}: {:.2} s", since.elapsed().as_secs_f64());
     }
+}
+
+#[test]
+fn a_dht_of_helia_leads_from_one_henge_to_another() {
+    let test = "a_dht_of_helia_leads";
     let mut helia = match Helia::start(&[Tcp], true) {
         Ok(helia) => helia,
-        Err(why) => return skip("helia_finds_what_henge_provides", &why),
+        Err(why) => return skip(test, &why),
     };
-    let henge = Node::listening(&[Tcp.listen()]);
-    henge.repo.ok(["swarm", "connect", &helia.addresses[0]]);
-    let ours = henge.repo.feed(["add", "-Q"], b"ours").text();
-    henge.repo.ok(["routing", "provide", &ours]);
-    assert_eq!(helia.providers(&ours, 1), [henge.id.as_str()]);
-    let theirs = henge.repo.file("theirs", "theirs");
-    let theirs = helia.add(&theirs);
-    helia.provide(&theirs);
-    assert_eq!(lines(&henge.repo, &["routing", "findprovs", "-n=1", &theirs]), [helia.id.as_str()]);
+    let (has, wants) = (Node::start(), Node::start());
+    let content = keystream(test, 1 << 20);
+    has.repo.ok(["swarm", "connect", &helia.addresses[0]]);
+    wants.repo.ok(["swarm", "connect", &helia.addresses[0]]);
+    let cid = has.repo.feed(["add", "-Q"], &content).text();
+    let since = Instant::now();
+    while !helia.providers(&cid, 1).contains(&has.id) {
+        assert!(since.elapsed() < Duration::from_secs(60), "{cid} was never announced");
+    }
+    let said = wants.repo.run(["--timeout=60s", "cat", &cid]);
+    assert!(said.code == 0 && said.out == content, "{}", said.err);
+    assert!(wants.peers().iter().any(|peer| peer.ends_with(&has.id)), "{:?}", wants.peers());
+}
+
+#[test]
+fn henge_finds_what_helia_provides() {
+    let test = "henge_finds_what_helia_provides";
+    let start = || Helia::start(&[Tcp], true);
+    let (mut hub, mut has) = match (start(), start()) {
+        (Ok(hub), Ok(has)) => (hub, has),
+        (Err(why), _) | (_, Err(why)) => return skip(test, &why),
+    };
+    let wants = Node::start();
+    let content = keystream(test, 1 << 20);
+    let cid = has.add(&wants.repo.file("content", &content));
+    has.connect(&hub.addresses[0]);
+    let since = Instant::now();
+    while hub.providers(&cid, 1) != [has.id.as_str()] {
+        assert!(since.elapsed() < Duration::from_secs(60), "{cid} was never announced");
+        // It may not know yet that the other one keeps records.
+        has.provide(&cid);
+    }
+    wants.repo.ok(["swarm", "connect", &hub.addresses[0]]);
+    let said = wants.repo.run(["--timeout=60s", "cat", &cid]);
+    assert!(said.code == 0 && said.out == content, "{}", said.err);
 }

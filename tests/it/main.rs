@@ -30,6 +30,7 @@ mod harness;
 mod http_client;
 mod interop;
 mod journeys;
+mod neighbours;
 mod operations;
 mod peers;
 mod routing;

@@ -21,6 +21,7 @@ import { tcp } from '@libp2p/tcp'
 import { webSockets } from '@libp2p/websockets'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createHeliaLight } from 'helia'
+import { base58btc } from 'multiformats/bases/base58'
 import { CID } from 'multiformats/cid'
 
 // Longest wait of one operation, in milliseconds.
@@ -81,7 +82,8 @@ const operations = {
   findprovs: async ({ cid, count }) => {
     const found = []
     for await (const provider of helia.routing.findProviders(CID.parse(cid), patience())) {
-      found.push(provider.id.toString())
+      // A CID; everybody else here says base58.
+      found.push(base58btc.encode(provider.id.multihash.bytes).slice(1))
       if (found.length >= count) break
     }
     return { found }

@@ -1,4 +1,13 @@
 //! The task that owns the engine: what happens goes in, what is to be done comes out.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -395,11 +404,8 @@ impl Driver {
         let (net, inputs, dials) = (self.net.clone(), self.inputs.clone(), self.dials.clone());
         let mut found = (self.search)(cid);
         task::detach(async move {
-            let mut count = 0;
-            while count < PROVIDERS_MAX
-                && let Some((peer, addresses)) = found.recv().await
-            {
-                count += 1;
+            for _ in 0..PROVIDERS_MAX {
+                let Some((peer, addresses)) = found.recv().await else { break };
                 let told = Input::Provider { session, cid, peer: Some(peer) };
                 if inputs.send(told).await.is_err() {
                     return;

@@ -1,4 +1,13 @@
 //! Putting fetched blocks into the store, as many at a time as have come meanwhile.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,6 +21,8 @@ use crate::task;
 pub const WAITING: usize = 64;
 /// Blocks put in one batch.
 const BATCH_BLOCKS: usize = 64;
+/// Batches that are told of: as many as blocks wait or are being put.
+const BATCHES: usize = WAITING + BATCH_BLOCKS;
 /// Bytes put in one batch, as far as blocks allow.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -38,7 +49,7 @@ pub type Kept = Vec<(Cid, u32)>;
 /// takes as many batches as blocks can wait.
 pub fn start(store: Store) -> (mpsc::Sender<Arrived>, mpsc::Receiver<Kept>) {
     let (arrive, mut arrived) = mpsc::channel::<Arrived>(WAITING);
-    let (tell, told) = mpsc::channel(WAITING + BATCH_BLOCKS);
+    let (tell, told) = mpsc::channel(BATCHES);
     task::detach_blocking(move || {
         while let Some(first) = arrived.blocking_recv() {
             let mut bytes = first.block.data().len();
@@ -47,7 +58,7 @@ pub fn start(store: Store) -> (mpsc::Sender<Arrived>, mpsc::Receiver<Kept>) {
                 && bytes < BATCH_BYTES
                 && let Ok(next) = arrived.try_recv()
             {
-                bytes += next.block.data().len();
+                bytes = bytes.saturating_add(next.block.data().len());
                 batch.push(next);
             }
             let kept = keep(&store, batch);
