@@ -133,8 +133,8 @@ impl Node {
         let (routing, node) = (network.routing.clone(), self.clone());
         let (watch, watched) = Watch::new(EVENTS);
         Ok(follow(watched, &[], |_| async move {
-            let mut order = roots.iter().map(|root| Order::new(*root));
-            while let Some(mut order) = order.next() {
+            for root in roots {
+                let mut order = Order::new(root);
                 while let Some(visit) = order.next() {
                     routing.provide(*visit.cid.hash(), &watch).await?;
                     if !recursive {
