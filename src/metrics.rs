@@ -5,6 +5,8 @@
 //! this program and never what a client sent: a stranger makes no new series. Other parts bring
 //! theirs by [`Metrics::register`].
 
+mod swarm;
+
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +24,8 @@ use prometheus_client::metrics::info::Info;
 pub use prometheus_client::registry::Registry;
 
 use crate::machine;
+pub use swarm::Figures;
+use swarm::Swarm;
 
 /// Type of what [`Metrics::text`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -82,6 +86,7 @@ struct Inner {
     blocks: Gauge<u64, AtomicU64>,
     bytes: Gauge<u64, AtomicU64>,
     limit: Gauge<u64, AtomicU64>,
+    swarm: Swarm,
 }
 
 impl Metrics {
@@ -95,6 +100,8 @@ impl Metrics {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("kubo", level)]);
         registry.register("henge_build", "What was built", build);
         registry.register_collector(Box::new(Process));
+        let swarm = Swarm::default();
+        registry.register_collector(Box::new(swarm.clone()));
         let inner = Inner {
             registry: Mutex::default(),
             rpc: Family::default(),
@@ -106,13 +113,13 @@ impl Metrics {
             blocks: Gauge::default(),
             bytes: Gauge::default(),
             limit: Gauge::default(),
+            swarm,
         };
         inner.register(&mut registry);
         Self(Arc::new(Inner { registry: Mutex::new(registry), ..inner }))
     }
 
-    /// Takes up the figures of another part. The swarm's belong here: `daemon` hands this to
-    /// whoever builds it, before it is built.
+    /// Takes up the figures of another part.
     pub fn register(&self, with: impl FnOnce(&mut Registry)) {
         with(&mut self.0.registry.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -143,6 +150,11 @@ impl Metrics {
         self.0.blocks.set(blocks);
         self.0.bytes.set(bytes);
         self.0.limit.set(limit);
+    }
+
+    /// What the network does now; `None` while the node is offline.
+    pub fn network(&self, figures: Option<Figures>) {
+        *self.0.swarm.0.lock().unwrap_or_else(PoisonError::into_inner) = figures;
     }
 
     /// Everything, in Prometheus's text form.

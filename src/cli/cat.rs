@@ -4,6 +4,8 @@ use std::io::{IsTerminal as _, Write as _, stdout};
 
 use futures_util::StreamExt as _;
 
+use super::Global;
+use super::from::From;
 use super::link::{Ask, Link};
 use super::output::CliError;
 use super::progress;
@@ -21,6 +23,8 @@ pub struct Cat {
     #[arg(long, short = 'p', num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     progress: Option<bool>,
     #[command(flatten)]
+    from: From,
+    #[command(flatten)]
     options: CatOptions,
 }
 
@@ -28,11 +32,19 @@ const EXAMPLES: &str = "\
 Examples:
   henge cat <cid>                     a whole file
   henge cat <cid>/notes.txt           a file in a folder
+  henge cat <cid> --from /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo...     from that node
   henge cat -o 1000 -l 24 <cid>       24 bytes from byte 1000 on";
 
 impl Cat {
     /// Prints bytes as they come.
-    pub async fn run(self, link: &Link) -> Result<(), CliError> {
+    pub async fn run(self, global: &Global) -> Result<(), CliError> {
+        let link = self.from.link(global).await?;
+        let printed = self.print(&link).await;
+        link.close().await;
+        printed
+    }
+
+    async fn print(self, link: &Link) -> Result<(), CliError> {
         let ask = Ask::new("cat").args(&self.paths).options(&self.options)?;
         let Reply::Bytes { stream, length } = link.call(ask).await? else {
             return Err(CliError::new("the node answered without content"));

@@ -8,7 +8,9 @@ use futures_util::StreamExt as _;
 use indicatif::ProgressBar;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
+use super::Global;
 use super::extract;
+use super::from::From;
 use super::link::{Ask, Link};
 use super::output::{CliError, line};
 use super::progress;
@@ -32,6 +34,8 @@ pub struct Get {
     /// Compress with gzip.
     #[arg(long, short = 'C')]
     compress: bool,
+    #[command(flatten)]
+    from: From,
     /// Level of compression, 1 to 9.
     #[arg(long, short = 'l', value_name = "LEVEL")]
     compression_level: Option<u32>,
@@ -44,11 +48,19 @@ const EXAMPLES: &str = "\
 Examples:
   henge get <cid>                     into a file or folder named like the CID
   henge get <cid>/photos -o album     under another name
+  henge get <cid> --from /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo...     from that node
   henge get -a -C <cid> -o all.tar.gz";
 
 impl Get {
     /// Unpacks the reply, or saves it as it is.
-    pub async fn run(self, link: &Link) -> Result<(), CliError> {
+    pub async fn run(self, global: &Global) -> Result<(), CliError> {
+        let link = self.from.link(global).await?;
+        let got = self.get(&link).await;
+        link.close().await;
+        got
+    }
+
+    async fn get(self, link: &Link) -> Result<(), CliError> {
         let parsed = path::Path::parse(&self.path).map_err(|e| CliError::new(e.to_string()))?;
         let mut ask = Ask::new("get").arg(self.path.as_str());
         ask = ask.option("archive", self.archive).option("compress", self.compress);

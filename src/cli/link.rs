@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::output::CliError;
 use super::socket::Socket;
+use super::waiting::{self, Waiting};
 use super::{Encoding, Global};
 use crate::config::repo;
 use crate::daemon;
@@ -28,7 +29,8 @@ pub struct Link {
 }
 
 enum Way {
-    InProcess(Box<Router>),
+    /// With what brought the node online, if anything did.
+    InProcess(Box<Router>, Option<daemon::Visit>),
     Socket(Socket),
     /// For commands that need no node.
     None,
@@ -95,10 +97,35 @@ impl Link {
             None => {
                 let root = root.clone();
                 let booted = task::blocking(move || daemon::boot(&root)).await;
-                Way::InProcess(Box::new(booted.map_err(|e| CliError::new(e.to_string()))?))
+                Way::InProcess(Box::new(booted.map_err(failed)?), None)
             }
         };
         Ok(Self::over(way, global))
+    }
+
+    /// The same, but a repository that is opened here goes online: it can connect with nodes whose
+    /// addresses it is given, and asks nobody else. To be closed by [`Self::close`].
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn visiting(global: &Global) -> Result<Self, CliError> {
+        let root = repo::locate(global.repo_dir.as_deref());
+        let way = match socket(global, &root).await? {
+            Some(socket) => Way::Socket(socket),
+            None => {
+                let (router, visit) = daemon::visit(&root).await.map_err(failed)?;
+                Way::InProcess(Box::new(router), Some(visit))
+            }
+        };
+        Ok(Self::over(way, global))
+    }
+
+    /// Goes offline again, once what was fetched is in the store.
+    pub async fn close(self) {
+        if let Way::InProcess(router, Some(visit)) = self.way {
+            visit.end().await;
+            drop(router);
+        }
     }
 
     /// The daemon's, if one runs.
@@ -135,7 +162,7 @@ impl Link {
 
     /// Whether the node runs in this process.
     pub fn is_in_process(&self) -> bool {
-        matches!(self.way, Way::InProcess(_))
+        matches!(self.way, Way::InProcess(..))
     }
 
     /// Refuses a command that tells of the daemon alone.
@@ -154,11 +181,45 @@ impl Link {
         self.json
     }
 
-    /// Sends a request.
+    /// Sends a request. While it waits for blocks from others, what is tried is told on standard
+    /// error.
     ///
     /// # Errors
     /// The command's.
     pub async fn call(&self, ask: Ask) -> Result<Reply, CliError> {
+        if !waiting::may_wait(ask.command) {
+            return self.send(ask).await;
+        }
+        let name = format!("{:016x}", rand::random::<u64>());
+        let waiting = match &self.way {
+            Way::None => return self.send(ask).await,
+            Way::Socket(socket) => {
+                let (again, name) = (socket.again(), name.clone());
+                Waiting::start(move || {
+                    let (again, name) = (again.clone(), name.clone());
+                    async move {
+                        // The first connection has the reply on it.
+                        let socket = Socket::connect(&again.0, again.1).await.ok()?;
+                        let query = format!("arg={name}");
+                        value(socket.call("diag/fetches", &query, Body::None).await.ok()?)
+                    }
+                })
+            }
+            Way::InProcess(router, _) => {
+                let (router, name) = (router.clone(), name.clone());
+                Waiting::start(move || {
+                    let (router, query) = (router.clone(), format!("arg={name}"));
+                    let command = "diag/fetches".to_owned();
+                    let request = Request { command, query, body: Body::None };
+                    async move { value(router.call(request).await.ok()?) }
+                })
+            }
+        };
+        let reply = self.send(ask.option("watch", name)).await?;
+        Ok(waiting.over(reply))
+    }
+
+    async fn send(&self, ask: Ask) -> Result<Reply, CliError> {
         // What is common comes last: it was typed, and the last of a name counts.
         let pairs: Vec<&(String, String)> = ask.pairs.iter().chain(&self.common).collect();
         let fixed = serde_html_form::to_string(pairs).map_err(|e| CliError::new(e.to_string()))?;
@@ -166,7 +227,7 @@ impl Link {
         let query = query.trim_matches('&').to_owned();
         match &self.way {
             Way::Socket(socket) => socket.call(ask.command, &query, ask.body).await,
-            Way::InProcess(router) => {
+            Way::InProcess(router, _) => {
                 let request = Request { command: ask.command.to_owned(), query, body: ask.body };
                 Ok(router.call(request).await?)
             }
@@ -175,6 +236,11 @@ impl Link {
                 Ok(rpc::pure(request).await?)
             }
         }
+    }
+
+    /// Sends a request whose reply is one value; `None` for any other, or an error.
+    pub async fn value(&self, ask: Ask) -> Option<Value> {
+        value(self.call(ask).await.ok()?)
     }
 
     /// Sends a request whose reply is one value, or lines; calls `each` for every value.
@@ -198,6 +264,18 @@ impl Link {
             Reply::Bytes { .. } => Err(CliError::new("the node answered with bytes")),
         }
     }
+}
+
+/// A reply that is one value.
+fn value(reply: Reply) -> Option<Value> {
+    match reply {
+        Reply::Value(value) => Some(value),
+        Reply::Empty | Reply::Lines(_) | Reply::Bytes { .. } => None,
+    }
+}
+
+fn failed(error: daemon::BootError) -> CliError {
+    CliError::new(error.to_string())
 }
 
 /// A connection to a daemon, if one is to be asked. A daemon that was named must answer; an address

@@ -3,17 +3,20 @@
 //! Every command is a client of the RPC; only `init` works on a repository that is not there yet.
 
 mod add;
+mod bitswap;
 mod block;
 mod bootstrap;
 mod car;
 mod cat;
 mod cid;
+mod columns;
 mod commands;
 mod config;
 mod daemon;
 mod dag;
 mod diag;
 mod extract;
+mod from;
 mod get;
 mod id;
 mod init;
@@ -25,13 +28,17 @@ mod output;
 mod pin;
 mod ping;
 mod progress;
+mod provide;
 mod refs;
 mod repo;
 mod resolve;
+mod routing;
 mod share;
 mod socket;
+mod stats;
 mod swarm;
 mod upload;
+mod waiting;
 mod walk;
 
 use std::ffi::OsString;
@@ -111,7 +118,7 @@ pub struct Global {
 }
 
 /// The node is told of the time limit, too, and knows better what it was waiting for.
-const TIMEOUT_GRACE: Duration = Duration::from_millis(300);
+const TIMEOUT_GRACE: Duration = Duration::from_secs(1);
 
 /// Shape of what is printed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -145,7 +152,13 @@ enum Command {
     #[command(subcommand)]
     Repo(repo::Repo),
     #[command(subcommand)]
-    Stats(repo::Stats),
+    Stats(stats::Stats),
+    #[command(subcommand)]
+    Bitswap(bitswap::Bitswap),
+    #[command(subcommand)]
+    Routing(routing::Routing),
+    #[command(subcommand)]
+    Provide(provide::Provide),
     #[command(subcommand)]
     Swarm(swarm::Swarm),
     Bootstrap(bootstrap::Bootstrap),
@@ -174,8 +187,8 @@ impl Command {
             Self::Shutdown(command) => command.run(&link().await?).await,
             Self::Version(command) => command.run(global),
             Self::Add(command) => command.run(link).await,
-            Self::Cat(command) => command.run(&link().await?).await,
-            Self::Get(command) => command.run(&link().await?).await,
+            Self::Cat(command) => command.run(global).await,
+            Self::Get(command) => command.run(global).await,
             Self::Ls(command) => command.run(&link().await?).await,
             Self::Refs(command) => command.run(&link().await?).await,
             Self::Resolve(command) => command.run(&link().await?).await,
@@ -184,6 +197,9 @@ impl Command {
             Self::Pin(command) => command.run(&link().await?).await,
             Self::Repo(command) => command.run(&link().await?).await,
             Self::Stats(command) => command.run(&link().await?).await,
+            Self::Bitswap(command) => command.run(&link().await?).await,
+            Self::Routing(command) => command.run(&link().await?).await,
+            Self::Provide(command) => command.run(&link().await?).await,
             Self::Swarm(command) => command.run(&link().await?).await,
             Self::Bootstrap(command) => command.run(&link().await?).await,
             Self::Ping(command) => command.run(&link().await?).await,

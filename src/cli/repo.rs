@@ -1,4 +1,4 @@
-//! `henge repo` and `henge stats`.
+//! `henge repo`.
 
 use std::io::{IsTerminal as _, stderr};
 
@@ -23,13 +23,6 @@ pub enum Repo {
     Verify(Verify),
     /// Print the repository's version.
     Version(Version),
-}
-
-/// Figures of the node.
-#[derive(clap::Subcommand)]
-pub enum Stats {
-    /// Tell how much there is, as `repo stat` does.
-    Repo(Stat),
 }
 
 /// Arguments of `repo verify`.
@@ -112,14 +105,6 @@ impl Repo {
     }
 }
 
-impl Stats {
-    /// Runs one of them.
-    pub async fn run(self, link: &Link) -> Result<(), CliError> {
-        let Self::Repo(stat) = self;
-        stat.run("stats/repo", link).await
-    }
-}
-
 impl Verify {
     async fn run(self, link: &Link) -> Result<(), CliError> {
         let watched = stderr().is_terminal();
@@ -138,7 +123,8 @@ impl Verify {
 }
 
 impl Stat {
-    async fn run(self, command: &'static str, link: &Link) -> Result<(), CliError> {
+    /// Asks by either of its names, and prints.
+    pub async fn run(self, command: &'static str, link: &Link) -> Result<(), CliError> {
         link.each(Ask::new(command).option("size-only", self.size_only), |reply| {
             match link.prints_json() {
                 true => output::json(reply),

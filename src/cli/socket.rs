@@ -26,6 +26,7 @@ const LINE_MAX_BYTES: usize = 64 << 20;
 /// A connection to a daemon.
 pub struct Socket {
     sender: tokio::sync::Mutex<SendRequest<Upload>>,
+    address: Address,
     authorization: Option<String>,
 }
 
@@ -46,7 +47,13 @@ impl Socket {
             }
             Address::Unix(path) => open(tokio::net::UnixStream::connect(path).await?).await?,
         };
-        Ok(Self { sender: tokio::sync::Mutex::new(sender), authorization })
+        let (sender, address) = (tokio::sync::Mutex::new(sender), address.clone());
+        Ok(Self { sender, address, authorization })
+    }
+
+    /// What [`Self::connect`] takes, for another connection to the same daemon.
+    pub fn again(&self) -> (Address, Option<String>) {
+        (self.address.clone(), self.authorization.clone())
     }
 
     /// Sends a request; the reply is read as it comes.

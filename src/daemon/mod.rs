@@ -96,6 +96,28 @@ pub fn open(root: &Path) -> Result<(Node, Repo), BootError> {
     bring_up(root).map(|(node, repo, _)| (node, repo))
 }
 
+/// A node without listeners that is online all the same: it connects with whom it is told to,
+/// and serves them.
+///
+/// # Errors
+/// As [`boot`]; the network's.
+pub async fn visit(root: &Path) -> Result<(Router, Visit), BootError> {
+    let place = root.to_owned();
+    let (node, repo, config) = task::blocking(move || bring_up(&place)).await?;
+    let (node, online) = Online::visit(node, &config).await?;
+    Ok((Router::new(node, repo, CancellationToken::new()), Visit(online)))
+}
+
+/// What takes such a node offline.
+pub struct Visit(Online);
+
+impl Visit {
+    /// Waits until what was fetched is in the store, and parts from everybody.
+    pub async fn end(self) {
+        self.0.stop().await;
+    }
+}
+
 fn bring_up(root: &Path) -> Result<(Node, Repo, Config), BootError> {
     let repo = Repo::open(root, repo::wait_from_env())?;
     let config = repo.config()?;

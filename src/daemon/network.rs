@@ -69,6 +69,11 @@ pub fn on_any_port(mut settings: Settings) -> Settings {
     settings
 }
 
+/// The same for one errand: nobody can connect, and nobody is looked for.
+pub fn quiet(settings: Settings) -> Settings {
+    Settings { listen: Vec::new(), mdns: false, peering: Vec::new(), ..settings }
+}
+
 /// The key for encryption and signatures.
 pub fn key(config: &Config) -> Result<libp2p_identity::Keypair, BootError> {
     Ok(Identity::from_config(config)?.keypair().clone())

@@ -49,10 +49,7 @@ impl Online {
     ) -> Result<(Node, Self), BootError> {
         let (net, ends) = connect(config, any_port).await?;
         let (routing, dhts) = route(&net, node.store(), config)?;
-        let serve = engine::Settings { serve: config.flag("Bitswap.ServerEnabled") != Some(false) };
-        let search = search(Arc::clone(&routing));
-        let (exchange, exchange_ends) =
-            Bitswap::start(net.clone(), node.store().clone(), search, serve);
+        let (exchange, exchange_ends) = exchange(&net, node.store(), &routing, config);
         let (stop, announcer) = (CancellationToken::new(), announcer(node.store(), &dhts, config)?);
         let announcing = announcer.as_ref().map(|announcer| {
             let (provider, stop) = (announcer.provider.clone(), stop.clone());
@@ -60,6 +57,22 @@ impl Online {
         });
         let online = Self { net: ends, exchange: exchange_ends, stop, announcing };
         Ok((node.with_network(Network { net, exchange, routing, dhts, announcer }), online))
+    }
+
+    /// Takes a node online for one errand: nobody is searched, nobody can connect with it, and it
+    /// announces nothing.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn visit(node: Node, config: &Config) -> Result<(Node, Self), BootError> {
+        let settings = network::quiet(network::settings(config)?);
+        let (net, ends) = Net::start(settings, network::key(config)?).await?;
+        let routing = nobody(node.store());
+        let (exchange, exchange_ends) = exchange(&net, node.store(), &routing, config);
+        let stop = CancellationToken::new();
+        let online = Self { net: ends, exchange: exchange_ends, stop, announcing: None };
+        let network = Network { net, exchange, routing, dhts: Vec::new(), announcer: None };
+        Ok((node.with_network(network), online))
     }
 
     /// The same backwards.
@@ -83,6 +96,21 @@ async fn connect(config: &Config, any_port: bool) -> Result<(Net, net::Stop), Bo
     }
 }
 
+fn exchange(
+    net: &Net,
+    store: &Store,
+    routing: &Arc<dyn Routing>,
+    config: &Config,
+) -> (Bitswap, bitswap::Stop) {
+    let serve = engine::Settings { serve: config.flag("Bitswap.ServerEnabled") != Some(false) };
+    Bitswap::start(net.clone(), store.clone(), search(Arc::clone(routing)), serve)
+}
+
+fn nobody(store: &Store) -> Arc<dyn Routing> {
+    let records = Records::new(store.clone(), Scope::Lan, Limits::default());
+    Arc::new(Offline::new(records))
+}
+
 /// Whom to ask where things are: both DHTs, or nobody.
 fn route(
     net: &Net,
@@ -91,8 +119,7 @@ fn route(
 ) -> Result<(Arc<dyn Routing>, Vec<Dht>), BootError> {
     let kind = config.routing_type()?;
     if kind == RoutingType::None {
-        let records = Records::new(store.clone(), Scope::Lan, Limits::default());
-        return Ok((Arc::new(Offline::new(records)), Vec::new()));
+        return Ok((nobody(store), Vec::new()));
     }
     let loopback = config.flag("Routing.LoopbackAddressesOnLanDHT").unwrap_or(false);
     let make = |scope, server| {

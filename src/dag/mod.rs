@@ -16,12 +16,12 @@ pub mod tree;
 pub mod verify;
 pub mod walk;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::exchange::{ExchangeError, Progress, Session};
+use crate::exchange::{ExchangeError, Session};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, codec};
 use crate::ipld::codec as codecs;
@@ -40,7 +40,7 @@ pub enum DagError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Others were asked, and nobody sent it in time.
-    #[error("nobody sent block {cid} within {} s: {tried}", patience.as_secs())]
+    #[error("nobody sent block {cid} within {patience:?}: {tried}")]
     Unfetched {
         /// The block.
         cid: Box<Cid>,
@@ -88,8 +88,35 @@ pub struct Dag {
     store: Store,
     /// Whom to ask for what is not in the store; `None` for nobody.
     session: Option<Arc<dyn Session>>,
-    /// How long one block is waited for; `None` for as long as the caller waits.
-    patience: Option<Duration>,
+    patience: Patience,
+}
+
+/// How long blocks are waited for that others may send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as the caller waits.
+    #[default]
+    Endless,
+    /// Each block so long.
+    Each(Duration),
+    /// All of them so long, from the instant on.
+    All(Duration, Instant),
+}
+
+impl Patience {
+    /// All blocks together within a time that begins now.
+    pub fn from_now(time: Duration) -> Self {
+        Self::All(time, Instant::now())
+    }
+
+    /// What is left for one block, and the whole of it.
+    fn left(self) -> Option<(Duration, Duration)> {
+        match self {
+            Self::Endless => None,
+            Self::Each(time) => Some((time, time)),
+            Self::All(time, since) => Some((time.saturating_sub(since.elapsed()), time)),
+        }
+    }
 }
 
 /// A block read as UnixFS.
@@ -104,18 +131,18 @@ pub enum Unixfs {
 impl Dag {
     /// A DAG service over a store: what is not there is nowhere.
     pub fn new(store: Store) -> Self {
-        Self { store, session: None, patience: None }
+        Self { store, session: None, patience: Patience::Endless }
     }
 
-    /// The same, asking others for what is not in the store, and waiting for each block no longer
-    /// than `patience`. One session a DAG: its blocks are likely to be with the same peers.
-    pub fn asking(&self, session: Box<dyn Session>, patience: Option<Duration>) -> Self {
+    /// The same, asking others for what is not in the store, and waiting no longer than `patience`.
+    /// One session a DAG: its blocks are likely to be with the same peers.
+    pub fn asking(&self, session: Box<dyn Session>, patience: Patience) -> Self {
         Self { store: self.store.clone(), session: Some(session.into()), patience }
     }
 
-    /// What is being tried, for whoever waits.
-    pub fn progress(&self) -> Option<Progress> {
-        self.session.as_ref().map(|session| session.progress())
+    /// A look at what is being tried, which does not keep it going.
+    pub fn watch(&self) -> Option<Weak<dyn Session>> {
+        self.session.as_ref().map(Arc::downgrade)
     }
 
     /// The store below.
@@ -137,12 +164,13 @@ impl Dag {
     }
 
     async fn ask(&self, session: &dyn Session, cid: Cid) -> Result<Block, DagError> {
-        let fetch = session.fetch(cid);
-        let Some(patience) = self.patience else { return Ok(fetch.await?) };
-        match tokio::time::timeout(patience, fetch).await {
+        let mut fetch = session.fetch(cid);
+        let Some((left, patience)) = self.patience.left() else { return Ok(fetch.await?) };
+        match tokio::time::timeout(left, &mut fetch).await {
             Ok(fetched) => Ok(fetched?),
             Err(_) => {
-                let tried = session.progress().to_string();
+                // Before it is dropped, and the want with it.
+                let tried = session.progress().await.to_string();
                 Err(DagError::Unfetched { cid: Box::new(cid), patience, tried })
             }
         }

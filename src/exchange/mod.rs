@@ -48,7 +48,7 @@ use futures_util::future::BoxFuture;
 use crate::ipld::block::Block;
 use crate::ipld::cid::Cid;
 pub use ledger::LOOKUP_MAX;
-pub use session::{SessionId, Status, Tally};
+pub use session::{Round, SessionId, Status, Tally};
 
 /// Where blocks come from that are not in the store.
 pub trait Exchange: Send + Sync {
@@ -71,7 +71,7 @@ pub trait Session: Send + Sync {
     fn fetch(&self, cid: Cid) -> BoxFuture<'_, Result<Block, ExchangeError>>;
 
     /// What is being tried, for whoever waits.
-    fn progress(&self) -> Progress;
+    fn progress(&self) -> BoxFuture<'_, Progress>;
 }
 
 /// What is being tried, and what went wrong last.
@@ -87,8 +87,8 @@ impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.status)?;
         match &self.failure {
-            Some(failure) => write!(f, "; the last: {failure}"),
-            None => Ok(()),
+            Some(failure) if self.status.tally.dial_failures > 0 => write!(f, ": {failure}"),
+            _ => Ok(()),
         }
     }
 }

@@ -32,8 +32,8 @@ impl Session for Offline {
         ready(Err(ExchangeError::NotFound(Box::new(cid)))).boxed()
     }
 
-    fn progress(&self) -> Progress {
-        Progress::default()
+    fn progress(&self) -> BoxFuture<'_, Progress> {
+        ready(Progress::default()).boxed()
     }
 }
 

@@ -21,6 +21,7 @@ use libp2p::PeerId;
 
 use super::ledger::PeerNo;
 use super::wantlist::Key;
+use crate::ipld::cid::Cid;
 
 /// Peers of one session: enough to fill any line, few enough to be chosen from for every want.
 pub const PEERS_MAX: usize = 32;
@@ -79,6 +80,19 @@ pub struct Tally {
     pub blocks: u64,
 }
 
+/// What the connected peers say of the want that waits longest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// The block.
+    pub cid: Option<Cid>,
+    /// Peers that were asked for it.
+    pub asked: usize,
+    /// Those that have it, as they say or a search said.
+    pub have: usize,
+    /// Those that said they have it not.
+    pub have_not: usize,
+}
+
 /// What a session is about, for somebody who waits for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -92,18 +106,74 @@ pub struct Status {
     pub peers: usize,
     /// Providers that are being dialled.
     pub dialling: usize,
+    /// How it stands with the want that waits longest.
+    pub round: Round,
     /// What was tried.
     pub tally: Tally,
 }
 
+impl Status {
+    /// Whom the node asked, and what they said: `asked 2 connected peers: 1 does not have it, 1
+    /// has not answered`.
+    fn asked(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Round { asked, have, have_not, .. } = self.round;
+        match (self.connected, asked) {
+            (0, _) => return write!(f, "no connected peer to ask"),
+            (1, 0) => return write!(f, "1 connected peer, not asked yet"),
+            (some, 0) => return write!(f, "{some} connected peers, none asked yet"),
+            (_, 1) => write!(f, "asked 1 connected peer: ")?,
+            (_, some) => write!(f, "asked {some} connected peers: ")?,
+        }
+        let silent = asked.saturating_sub(have).saturating_sub(have_not);
+        let said = [
+            (have, "has it", "have it"),
+            (have_not, "does not have it", "do not have it"),
+            (silent, "has not answered", "have not answered"),
+        ];
+        let mut between = "";
+        for (count, one, more) in said.into_iter().filter(|(count, _, _)| *count > 0) {
+            write!(f, "{between}{count} {}", if count == 1 { one } else { more })?;
+            between = ", ";
+        }
+        Ok(())
+    }
+
+    /// Where the node searched, and what it found.
+    fn searched(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { searches, providers, .. } = self.tally;
+        match searches {
+            0 => return write!(f, "not searched for providers yet"),
+            1 => write!(f, "searched for providers once: ")?,
+            2 => write!(f, "searched for providers twice: ")?,
+            more => write!(f, "searched for providers {more} times: ")?,
+        }
+        match providers {
+            0 => write!(f, "found none"),
+            some => write!(f, "found {some}"),
+        }
+    }
+}
+
 impl fmt::Display for Status {
+    /// One line for people. What could not be dialled comes last, so that a reason can follow.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { wants, asked, connected, peers, dialling, tally } = self;
-        write!(f, "{wants} blocks wanted, {asked} of them asked of {peers} peers")?;
-        write!(f, " ({connected} connected, {} have, ", tally.haves)?;
-        write!(f, "{} do not); {} providers found ", tally.dont_haves, tally.providers)?;
-        write!(f, "in {} searches, {dialling} being dialled, ", tally.searches)?;
-        write!(f, "{} could not be", tally.dial_failures)
+        self.asked(f)?;
+        if self.wants > 1 {
+            write!(f, "; {} more blocks wanted", self.wants.saturating_sub(1))?;
+        }
+        if self.tally.blocks > 0 {
+            write!(f, "; {} blocks came before", self.tally.blocks)?;
+        }
+        write!(f, "; ")?;
+        self.searched(f)?;
+        if self.dialling > 0 {
+            write!(f, ", dialling {}", self.dialling)?;
+        }
+        match self.tally.dial_failures {
+            0 => Ok(()),
+            1 => write!(f, ", could not dial 1"),
+            some => write!(f, ", could not dial {some}"),
+        }
     }
 }
 
@@ -192,4 +262,36 @@ impl Session {
 /// `now` and a while; a clock at its end stands still.
 pub fn later(now: Instant, while_: Duration) -> Instant {
     now.checked_add(while_).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(connected: usize, round: Round, tally: Tally) -> String {
+        Status { wants: 1, connected, round, tally, ..Status::default() }.to_string()
+    }
+
+    #[test]
+    fn what_is_tried_is_told_in_words() {
+        let round = Round { asked: 2, have_not: 1, ..Round::default() };
+        let tally = Tally { searches: 2, providers: 1, dial_failures: 1, ..Tally::default() };
+        assert_eq!(
+            status(2, round, tally),
+            "asked 2 connected peers: 1 does not have it, 1 has not answered; \
+             searched for providers twice: found 1, could not dial 1"
+        );
+        let nothing = (Round::default(), Tally::default());
+        assert_eq!(
+            status(0, nothing.0, nothing.1),
+            "no connected peer to ask; not searched for providers yet"
+        );
+        let round = Round { asked: 3, have: 3, ..Round::default() };
+        let tally = Tally { searches: 1, blocks: 7, ..Tally::default() };
+        assert_eq!(
+            status(9, round, tally),
+            "asked 3 connected peers: 3 have it; 7 blocks came before; \
+             searched for providers once: found none"
+        );
+    }
 }

@@ -190,6 +190,14 @@ impl Told {
         self.change(key, |line| line.answer = None);
     }
 
+    /// What the peer said of a want.
+    pub fn said(&self, key: &Key) -> Option<Presence> {
+        match self.lines.get(key)?.answer? {
+            Answer::Said(presence) => Some(presence),
+            Answer::Silent => None,
+        }
+    }
+
     /// What the peer should know of a want.
     pub fn wish(&self, key: &Key) -> Option<Kind> {
         self.lines.get(key)?.wish

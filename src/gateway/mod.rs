@@ -55,7 +55,7 @@ use crate::http::trailers::NextRequest;
 use crate::http::{Answer, Held, Peer};
 use crate::ipld::path::Path;
 use crate::metrics::Metrics;
-use crate::node::{Kind, Node};
+use crate::node::{Kind, Node, Patience};
 
 /// Answers requests; clones answer others at the same time, within the same bounds.
 #[derive(Clone)]
@@ -165,9 +165,15 @@ impl Service {
     fn node_for_request(&self) -> Node {
         match self.settings.no_fetch {
             true => self.node.offline(),
-            // A little less: whoever was waited for is named before the time is over.
-            false => self.node.session(self.settings.retrieval_time.map(|time| time.mul_f32(0.9))),
+            false => self.node.session(self.patience()),
         }
+    }
+
+    /// How long a block is waited for: a little less than the reply may stand still, so that whoever
+    /// was asked is named before.
+    fn patience(&self) -> Patience {
+        let time = self.settings.retrieval_time.map(|time| time.mul_f32(0.9));
+        time.map_or(Patience::Endless, Patience::Each)
     }
 
     /// What is asked of the gateway itself, not of content.

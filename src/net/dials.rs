@@ -42,6 +42,15 @@ fn tried(attempts: &[(Multiaddr, String)]) -> String {
 }
 
 impl DialError {
+    /// The reason alone, where it is clear whom it is about.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Failed { attempts, .. } => tried(attempts),
+            Self::Refused(_, why) => why.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// In this room's words; the innermost cause, without libp2p's wrappings.
     pub(super) fn of(peer: PeerId, error: &SwarmError) -> Self {
         match error {

@@ -12,6 +12,7 @@ use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns, ping, swarm};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::bandwidth::Meter;
 use super::behaviour::{Behaviour, BehaviourEvent};
 use super::book::{Book, Source, peer_of, without_peer};
 use super::dials::{DialError, Dials, Reply};
@@ -66,6 +67,8 @@ pub struct Outputs {
     pub events: broadcast::Sender<Event>,
     pub listening: watch::Sender<Arc<[Multiaddr]>>,
     pub announced: watch::Sender<Arc<[Multiaddr]>>,
+    /// Who counts bytes.
+    pub meter: Meter,
 }
 
 /// A peer to stay connected with.
@@ -97,7 +100,7 @@ impl Driver {
         commands: mpsc::Receiver<Command>,
         out: Outputs,
     ) -> Result<Self, NetError> {
-        let wire = transport::build(key, settings.encryption)?;
+        let wire = transport::build(key, settings.encryption, &out.meter)?;
         let behaviour = Behaviour::new(&settings, key, filters.clone(), streams)?;
         let config = swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(IDLE_TIME)

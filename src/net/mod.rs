@@ -4,6 +4,7 @@
 //! neither blocks nor records, and never reads the store. Nothing of libp2p's events leaves this
 //! room; its names for peers, addresses, protocols and streams do.
 
+mod bandwidth;
 mod behaviour;
 pub mod book;
 mod dials;
@@ -27,6 +28,8 @@ pub use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::task;
+pub use bandwidth::Bandwidth;
+use bandwidth::Meter;
 pub use book::Source;
 pub use dials::DialError;
 use driver::Command;
@@ -139,6 +142,7 @@ pub struct Net {
     filters: Filters,
     listening: watch::Receiver<Arc<[Multiaddr]>>,
     announced: watch::Receiver<Arc<[Multiaddr]>>,
+    meter: Meter,
 }
 
 /// What ends the network: dropping it does not, [`Stop::stop`] does.
@@ -167,12 +171,14 @@ impl Net {
         let (events, _) = broadcast::channel(EVENTS);
         let (streams, transports) = (Streams::default(), settings.transports);
         let filters = Filters::new(settings.filters.clone(), transports);
+        let meter = Meter::default();
         let (listen_out, listening) = watch::channel(Arc::from([]));
         let (announce_out, announced) = watch::channel(Arc::from([]));
         let out = driver::Outputs {
             events: events.clone(),
             listening: listen_out,
             announced: announce_out,
+            meter: meter.clone(),
         };
         let mut driver =
             driver::Driver::new(settings, &key, filters.clone(), streams.clone(), asked, out)?;
@@ -181,7 +187,7 @@ impl Net {
         let thread = task::thread("swarm", move || runtime.block_on(driver.run()));
         let thread = thread.map_err(NetError::Thread)?;
         let stop = Stop { commands: commands.clone(), thread };
-        Ok((Self { local, commands, events, streams, filters, listening, announced }, stop))
+        Ok((Self { local, commands, events, streams, filters, listening, announced, meter }, stop))
     }
 
     /// This node.
@@ -192,6 +198,11 @@ impl Net {
     /// Streams over connections that stand.
     pub fn streams(&self) -> &Streams {
         &self.streams
+    }
+
+    /// How much goes over streams: from and to a peer, or all of them.
+    pub fn bandwidth(&self, peer: Option<&PeerId>) -> Bandwidth {
+        self.meter.bandwidth(peer)
     }
 
     /// Which addresses are refused.

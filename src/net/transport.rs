@@ -19,6 +19,7 @@ use libp2p::identity::Keypair;
 use libp2p::{PeerId, dns, noise, quic, tcp, tls, websocket};
 
 use super::NetError;
+use super::bandwidth::Meter;
 use super::quic::Connection;
 use super::yamux::Yamux;
 
@@ -37,14 +38,17 @@ pub type Wire = Boxed<(PeerId, StreamMuxerBox)>;
 ///
 /// # Errors
 /// When no certificate can be made of the key.
-pub fn build(key: &Keypair, encryption: Encryption) -> Result<Wire, NetError> {
+pub fn build(key: &Keypair, encryption: Encryption, meter: &Meter) -> Result<Wire, NetError> {
     let socket = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let security = Security::new(key, encryption)?;
     // The WebSocket transport resolves names itself: it needs them for the certificate.
-    let ws = secured(websocket::Config::new(named(socket())), security.clone());
-    let quic = quic::tokio::Transport::new(quic_config(key))
-        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(Connection::new(connection))));
-    let direct = OrTransport::new(quic, secured(socket(), security));
+    let ws = secured(websocket::Config::new(named(socket())), security.clone(), meter.clone());
+    let counted = meter.clone();
+    let quic = quic::tokio::Transport::new(quic_config(key)).map(move |(peer, connection), _| {
+        let connection = counted.count(peer, Connection::new(connection));
+        (peer, StreamMuxerBox::new(connection))
+    });
+    let direct = OrTransport::new(quic, secured(socket(), security, meter.clone()));
     let direct = named(direct.map(|either, _| either.into_inner()));
     Ok(OrTransport::new(ws, direct).map(|either, _| either.into_inner()).boxed())
 }
@@ -69,8 +73,8 @@ fn named<T>(inner: T) -> dns::tokio::Transport<T> {
     }
 }
 
-/// Encrypts and multiplexes a stream of bytes.
-fn secured<T>(transport: T, security: Security) -> Wire
+/// Encrypts and multiplexes a stream of bytes, and counts what the streams in it carry.
+fn secured<T>(transport: T, security: Security, meter: Meter) -> Wire
 where
     T: Transport + Send + Unpin + 'static,
     T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -83,6 +87,7 @@ where
         .authenticate(security)
         .multiplex(Yamux)
         .timeout(CONNECT_TIME)
+        .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(meter.count(peer, muxer))))
         .boxed()
 }
 

@@ -4,6 +4,7 @@
 //! One file a noun. No type here knows HTTP, a terminal or a configuration file.
 
 pub mod add;
+pub mod bitswap;
 pub mod block;
 pub mod car;
 pub mod cat;
@@ -18,6 +19,7 @@ pub mod provide;
 pub mod refs;
 pub mod repo;
 pub mod resolve;
+pub mod routing;
 pub mod swarm;
 
 use std::path::PathBuf;
@@ -34,7 +36,7 @@ pub use crate::dag::resolve::Resolved;
 pub use crate::dag::tree::{Entries, What};
 pub use crate::dag::walk::Step;
 pub use error::{Error, Kind};
-pub use network::Network;
+pub use network::{Bandwidth, Network, Patience};
 pub use resolve::Place;
 
 /// The Kubo release whose RPC and command line this node answers.

@@ -2,13 +2,14 @@
 //! for providers.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::provide::Announcer;
 use super::{Error, Node};
+pub use crate::dag::Patience;
 use crate::exchange::Exchange as _;
 use crate::exchange::bitswap::Bitswap;
-use crate::net::Net;
+pub use crate::net::Bandwidth;
+use crate::net::{Net, PeerId};
 use crate::routing::{Dht, Routing};
 
 /// Everything an online node has beside its store.
@@ -33,9 +34,9 @@ impl Node {
     }
 
     /// The same node for one request: what is not in its store is asked of others, in a session of
-    /// its own that ends with the request. A block that nobody sends within `patience` is an
-    /// error. Offline, what is not in the store is nowhere.
-    pub fn session(&self, patience: Option<Duration>) -> Self {
+    /// its own that ends with the request. What nobody sends within `patience` is an error.
+    /// Offline, what is not in the store is nowhere.
+    pub fn session(&self, patience: Patience) -> Self {
         let Some(network) = &self.network else { return self.clone() };
         let dag = self.local().asking(network.exchange.session(), patience);
         Self { dag, ..self.clone() }
@@ -49,6 +50,14 @@ impl Node {
     /// Whether there is a network.
     pub fn is_online(&self) -> bool {
         self.network.is_some()
+    }
+
+    /// How much went over streams: from and to a peer, or all of them.
+    ///
+    /// # Errors
+    /// [`Error::Offline`].
+    pub fn bandwidth(&self, peer: Option<&PeerId>) -> Result<Bandwidth, Error> {
+        Ok(self.network()?.net.bandwidth(peer))
     }
 
     /// The network.

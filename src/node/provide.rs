@@ -1,6 +1,7 @@
-//! `provide` and `routing`: telling the network what is here, and asking it.
+//! Announcing: what is here is told to the network, by a strategy.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -9,6 +10,7 @@ use crate::dag::Dag;
 use crate::dag::order::Order;
 use crate::exchange::Exchange as _;
 use crate::ipld::cid::{Cid, Multihash};
+use crate::routing::Dht;
 use crate::routing::provide::{AllKeys, Provider, Stats};
 use crate::store::{Mode, Store, StoreError};
 use crate::task;
@@ -37,6 +39,21 @@ pub struct Announcer {
     pub strategy: Strategy,
     /// Whether a new root is announced at once (`Import.FastProvideRoot`).
     pub roots_at_once: bool,
+}
+
+/// What was announced, what waits, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct ProvideStat {
+    /// Counters, and the queues.
+    pub counted: Stats,
+    /// Time from one round to the next; zero for none.
+    pub interval: Duration,
+    /// Regions announced at a time.
+    pub workers: usize,
+    /// How long it goes on.
+    pub uptime: Duration,
+    /// Peers in the tables of the DHTs.
+    pub peers: usize,
 }
 
 /// Every key that a strategy announces, for each round anew.
@@ -157,23 +174,19 @@ impl Node {
     ///
     /// # Errors
     /// [`Error::Offline`]; [`Error::Unsupported`] when nothing is to be announced.
-    pub async fn provide_stat(&self) -> Result<Stats, Error> {
-        Ok(self.announcer()?.provider.stats().await?)
+    pub async fn provide_stat(&self) -> Result<ProvideStat, Error> {
+        let (network, provider) = (self.network()?, &self.announcer()?.provider);
+        let settings = provider.settings();
+        Ok(ProvideStat {
+            counted: provider.stats().await?,
+            interval: settings.interval,
+            workers: settings.workers,
+            uptime: provider.uptime(),
+            peers: network.dhts.iter().map(Dht::peers).sum(),
+        })
     }
 
-    /// Announces one block now; gives the number of peers that were told.
-    ///
-    /// # Errors
-    /// [`Error::Routing`] says why nobody could be.
-    pub async fn provide(&self, cid: &Cid) -> Result<usize, Error> {
-        if self.store.get(cid).await?.is_none() {
-            let text = format!("block {cid} not found locally, cannot provide");
-            return Err(Error::Conflict(text));
-        }
-        Ok(self.announcer()?.provider.provide_now(cid.hash()).await?)
-    }
-
-    fn announcer(&self) -> Result<&Announcer, Error> {
+    pub(super) fn announcer(&self) -> Result<&Announcer, Error> {
         let off = || Error::Unsupported("nothing is announced: Provide.Enabled is false".into());
         self.network()?.announcer.as_ref().ok_or_else(off)
     }

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
@@ -68,6 +68,10 @@ pub struct Stats {
     pub failed: u64,
     /// Lookups made for regions.
     pub regions: u64,
+    /// Keys told, counted once for each peer that took them.
+    pub records: u64,
+    /// Regions that are being announced.
+    pub active: u64,
     /// New keys that wait, counted to a million.
     pub waiting_new: usize,
     /// Keys that wait to be told again, counted to a million.
@@ -92,23 +96,46 @@ struct Cursor {
 
 struct Shared {
     dhts: Vec<Dht>,
-    records: Records,
+    queues: Records,
     settings: Settings,
     keys: AllKeys,
     wake: Notify,
     told: AtomicU64,
     failed: AtomicU64,
     regions: AtomicU64,
+    records: AtomicU64,
+    active: AtomicU64,
+    since: Instant,
 }
 
 impl Provider {
     /// Announces over every one of `dhts` that knows peers and has an address. The queues lie in
     /// `records`; `keys` is called once a round.
     pub fn new(dhts: Vec<Dht>, records: Records, settings: Settings, keys: AllKeys) -> Self {
-        let (told, failed, regions) = Default::default();
-        let wake = Notify::new();
-        let shared = Shared { dhts, records, settings, keys, wake, told, failed, regions };
+        let shared = Shared {
+            dhts,
+            queues: records,
+            settings,
+            keys,
+            wake: Notify::new(),
+            told: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            regions: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            active: AtomicU64::new(0),
+            since: Instant::now(),
+        };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// What it was told at its start.
+    pub fn settings(&self) -> Settings {
+        self.shared.settings
+    }
+
+    /// How long ago that was.
+    pub fn uptime(&self) -> Duration {
+        self.shared.since.elapsed()
     }
 
     /// Queues new keys; they are announced in the background, in the order of the key space.
@@ -120,7 +147,7 @@ impl Provider {
         for some in keys.chunks(BATCH_KEYS) {
             let some = some.to_vec();
             let queue = move |r: &Records| r.enqueue(Queue::New, &some, unix_now());
-            self.shared.records.run(queue).await?;
+            self.shared.queues.run(queue).await?;
         }
         self.shared.wake.notify_waiters();
         Ok(())
@@ -144,7 +171,7 @@ impl Provider {
     /// # Errors
     /// The store's.
     pub async fn clear(&self) -> Result<usize, StoreError> {
-        self.shared.records.run(Records::clear_waiting).await
+        self.shared.queues.run(Records::clear_waiting).await
     }
 
     /// What was done and what waits.
@@ -158,11 +185,13 @@ impl Provider {
             let again = records.count_waiting(Queue::Again, COUNTED)?;
             Ok::<_, StoreError>((new, again, round(records)?))
         };
-        let (waiting_new, waiting_again, (began, queued)) = self.shared.records.run(count).await?;
+        let (waiting_new, waiting_again, (began, queued)) = self.shared.queues.run(count).await?;
         Ok(Stats {
             told: self.shared.told.load(Relaxed),
             failed: self.shared.failed.load(Relaxed),
             regions: self.shared.regions.load(Relaxed),
+            records: self.shared.records.load(Relaxed),
+            active: self.shared.active.load(Relaxed),
             waiting_new,
             waiting_again,
             round_began: began,
@@ -211,7 +240,9 @@ impl Provider {
                 let _ = tokio::time::timeout(LOOK_EVERY, woken).await;
                 continue;
             };
+            self.shared.active.fetch_add(1, Relaxed);
             let told = self.announce_region(&next, end).await;
+            self.shared.active.fetch_sub(1, Relaxed);
             // Not to begin again with a region that fails: it comes round.
             let behind = told.as_ref().map_or_else(|_| after(&next.digest), |last| *last);
             match queue {
@@ -255,7 +286,7 @@ impl Provider {
         end: Option<[u8; 32]>,
     ) -> Result<Option<Waiting>, StoreError> {
         let read = move |records: &Records| records.waiting(queue, &from, 1);
-        let first = self.shared.records.run(read).await?.into_iter().next();
+        let first = self.shared.queues.run(read).await?.into_iter().next();
         Ok(first.filter(|waiting| end.is_none_or(|end| waiting.digest < end)))
     }
 
@@ -271,7 +302,7 @@ impl Provider {
             let new = records.waiting(Queue::New, &from, REGION_KEYS)?;
             Ok::<_, StoreError>((new, records.waiting(Queue::Again, &from, REGION_KEYS)?))
         };
-        let (new, again) = self.shared.records.run(read).await?;
+        let (new, again) = self.shared.queues.run(read).await?;
         let within = |bits: u16| {
             let mut keys: Vec<&Waiting> = Vec::new();
             for queue in [&new, &again] {
@@ -327,6 +358,8 @@ impl Provider {
             return Err(refused);
         }
         self.shared.told.fetch_add(keys.len() as u64, Relaxed);
+        let records = (keys.len() as u64).saturating_mul(took as u64);
+        self.shared.records.fetch_add(records, Relaxed);
         Ok((keys, took))
     }
 
@@ -345,7 +378,7 @@ impl Provider {
         if interval == 0 {
             return Ok(None);
         }
-        let records = &self.shared.records;
+        let records = &self.shared.queues;
         let (began, queued) = records.run(round).await?;
         let interrupted = began > 0 && queued == 0;
         if !interrupted && now < began.saturating_add(interval) {

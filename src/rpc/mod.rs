@@ -6,6 +6,7 @@
 
 mod add;
 mod args;
+mod bitswap;
 mod block;
 mod body;
 mod bootstrap;
@@ -15,6 +16,7 @@ mod config;
 mod dag;
 mod diag;
 pub mod error;
+mod fetching;
 pub mod http;
 mod id;
 mod log;
@@ -22,6 +24,7 @@ mod ls;
 mod peer;
 mod pin;
 mod ping;
+mod provide;
 mod query;
 mod read;
 mod refs;
@@ -29,20 +32,22 @@ mod reply;
 mod repo;
 mod requests;
 mod resolve;
+mod routing;
+mod stats;
 mod swarm;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::config::repo::Repo;
 use crate::config::units::parse_duration;
-use crate::node::{Node, Source};
+use crate::node::{Node, Patience, Source};
 use args::Args;
 pub use error::Error;
+use fetching::Named;
 pub use id::{arch, version};
 pub use reply::{Bytes, Lines, Reply};
 use requests::Requests;
@@ -71,14 +76,21 @@ pub enum Body {
 struct Common {
     /// Not to go to the network.
     offline: bool,
-    /// How long a block is waited for: `30s`.
+    /// How long blocks are waited for: `30s`.
     timeout: Option<String>,
+    /// A name under which `diag/fetches` tells of this request.
+    watch: Option<String>,
 }
 
 impl Common {
-    fn patience(&self) -> Result<Option<Duration>, Error> {
-        let parse = |text: &String| parse_duration(text).map_err(|e| Error::invalid(e.to_string()));
-        self.timeout.as_ref().filter(|text| !text.is_empty()).map(parse).transpose()
+    fn patience(&self) -> Result<Patience, Error> {
+        match self.timeout.as_deref() {
+            None | Some("") => Ok(Patience::Endless),
+            Some(text) => {
+                let time = parse_duration(text).map_err(|e| Error::invalid(e.to_string()))?;
+                Ok(Patience::from_now(time))
+            }
+        }
     }
 }
 
@@ -92,11 +104,15 @@ pub struct Router {
     repo: Arc<Repo>,
     stop: CancellationToken,
     requests: Requests,
+    named: Named,
 }
 
 /// Every command that asks the node or its repository. Kubo's names.
 const ROUTES: &[(&str, Handler)] = &[
     ("add", |router, args, body| Box::pin(add::add(router, args, body))),
+    ("bitswap/ledger", |router, args, _| Box::pin(bitswap::ledger(router, args))),
+    ("bitswap/stat", |router, args, _| Box::pin(bitswap::stat(router, args))),
+    ("bitswap/wantlist", |router, args, _| Box::pin(bitswap::wantlist(router, args))),
     ("block/get", |router, args, _| Box::pin(block::get(router, args))),
     ("block/put", |router, args, body| Box::pin(block::put(router, args, body))),
     ("block/rm", |router, args, _| Box::pin(block::rm(router, args))),
@@ -122,7 +138,9 @@ const ROUTES: &[(&str, Handler)] = &[
     ("diag/cmds/set-time", |router, args, _| {
         Box::pin(async move { diag::set_time(router, &args) })
     }),
+    ("diag/fetches", |router, args, _| Box::pin(fetching::fetches(router, args))),
     ("diag/healthy", |router, _, _| Box::pin(diag::healthy(router))),
+    ("diag/ledgers", |router, _, _| Box::pin(bitswap::ledgers(router))),
     ("diag/sys", |router, _, _| Box::pin(diag::sys(router))),
     ("get", |router, args, _| Box::pin(read::get(router, args))),
     ("id", |router, args, _| Box::pin(id::id(router, args))),
@@ -134,6 +152,9 @@ const ROUTES: &[(&str, Handler)] = &[
     ("pin/update", |router, args, _| Box::pin(pin::update(router, args))),
     ("pin/verify", |router, args, _| Box::pin(pin::verify(router, args))),
     ("ping", |router, args, _| Box::pin(ping::ping(router, args))),
+    ("provide/clear", |router, args, _| Box::pin(provide::clear(router, args))),
+    ("provide/once", |router, args, _| Box::pin(provide::once(router, args))),
+    ("provide/stat", |router, _, _| Box::pin(provide::stat(router))),
     ("refs", |router, args, _| Box::pin(refs::refs(router, args))),
     ("refs/local", |router, args, _| Box::pin(refs::refs_local(router, args))),
     ("repo/gc", |router, args, _| Box::pin(repo::gc(router, args))),
@@ -141,7 +162,16 @@ const ROUTES: &[(&str, Handler)] = &[
     ("repo/stat", |router, args, _| Box::pin(repo::stat(router, args))),
     ("repo/verify", |router, args, _| Box::pin(repo::verify(router, args))),
     ("resolve", |router, args, _| Box::pin(resolve::resolve(router, args))),
+    ("routing/findpeer", |router, args, _| Box::pin(routing::find_peer(router, args))),
+    ("routing/findprovs", |router, args, _| Box::pin(routing::find_providers(router, args))),
+    ("routing/get", |router, args, _| Box::pin(routing::get(router, args))),
+    ("routing/provide", |router, args, _| Box::pin(routing::provide(router, args))),
+    ("routing/put", |router, args, body| Box::pin(routing::put(router, args, body))),
     ("shutdown", |router, _, _| Box::pin(async { Ok(id::shutdown(router)) })),
+    ("stats/bitswap", |router, args, _| Box::pin(bitswap::stat(router, args))),
+    ("stats/bw", |router, args, _| Box::pin(stats::bandwidth(router, args))),
+    ("stats/dht", |router, args, _| Box::pin(stats::dht(router, args))),
+    ("stats/provide", |router, _, _| Box::pin(provide::stat(router))),
     ("stats/repo", |router, args, _| Box::pin(repo::stat(router, args))),
     ("swarm/addrs", |router, _, _| Box::pin(swarm::addrs(router))),
     ("swarm/addrs/listen", |router, _, _| Box::pin(swarm::addrs_listen(router))),
@@ -198,7 +228,13 @@ pub async fn pure(request: Request) -> Result<Reply, Error> {
 impl Router {
     /// A router over a running node and its repository; `stop` is cancelled by `shutdown`.
     pub fn new(node: Node, repo: Repo, stop: CancellationToken) -> Self {
-        Self { node, repo: Arc::new(repo), stop, requests: Requests::default() }
+        Self {
+            node,
+            repo: Arc::new(repo),
+            stop,
+            requests: Requests::default(),
+            named: Named::default(),
+        }
     }
 
     /// Whether there is such a command.
@@ -224,6 +260,9 @@ impl Router {
             true => self.node.offline(),
             false => self.node.session(common.patience()?),
         };
+        if let (Some(name), Some(fetching)) = (&common.watch, node.fetching()) {
+            self.named.add(name, fetching);
+        }
         Ok(Self { node, ..self.clone() })
     }
 }

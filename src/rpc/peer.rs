@@ -25,6 +25,15 @@ pub fn id(text: &str) -> Option<PeerId> {
     decode_peer_id(text)
 }
 
+/// The same, where nothing else will do.
+///
+/// # Errors
+/// Kubo's words, with what was given.
+pub fn decoded(text: &str) -> Result<PeerId, Error> {
+    let none = || Error::invalid(format!("failed to parse peer ID: {text:?} is none"));
+    id(text).ok_or_else(none)
+}
+
 /// An address that ends in a peer ID.
 ///
 /// # Errors
@@ -94,7 +103,7 @@ pub fn or_null(texts: Vec<String>) -> Value {
 }
 
 /// A stranger's own words, without what drives a terminal, and not too many.
-fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(CLAIM_CHARS_MAX).collect()
 }
 

@@ -30,8 +30,15 @@ impl Node {
 
     /// Starts one that listens on these addresses.
     pub fn listening(addresses: &[&str]) -> Self {
+        Self::with(&[("Addresses.Swarm", json!(addresses))])
+    }
+
+    /// Starts one with these settings.
+    pub fn with(settings: &[(&str, Value)]) -> Self {
         let repo = Repo::for_daemon();
-        repo.ok(["config", "--json", "Addresses.Swarm", &json!(addresses).to_string()]);
+        for (key, value) in settings {
+            repo.ok(["config", "--json", key, &value.to_string()]);
+        }
         let daemon = Daemon::start(&repo);
         let id = repo.ok(["id", "-f", "<id>"]);
         let address = lines(&repo, &["swarm", "addrs", "local", "--id"])[0].clone();
@@ -39,7 +46,7 @@ impl Node {
     }
 
     /// Stops it and starts it again where it listened.
-    fn restart(&mut self, between: impl FnOnce()) {
+    pub fn restart(&mut self, between: impl FnOnce()) {
         let listened = lines(&self.repo, &["swarm", "addrs", "listen"]);
         let listened = json!(listened).to_string();
         self.repo.ok(["config", "--json", "Addresses.Swarm", &listened]);
@@ -48,7 +55,13 @@ impl Node {
         self.daemon = Some(Daemon::start(&self.repo));
     }
 
-    fn api(&self) -> String {
+    /// Where its gateway listens.
+    pub fn gateway(&self) -> String {
+        self.daemon.as_ref().unwrap().gateway.clone()
+    }
+
+    /// Where its RPC listens.
+    pub fn api(&self) -> String {
         self.daemon.as_ref().unwrap().api()
     }
 
@@ -58,7 +71,7 @@ impl Node {
     }
 
     /// Waits until so many connections stand.
-    fn awaits(&self, count: usize) {
+    pub fn awaits(&self, count: usize) {
         let since = Instant::now();
         while self.peers().len() != count {
             assert!(since.elapsed() < Duration::from_secs(60), "{:?}", self.peers());
@@ -66,7 +79,8 @@ impl Node {
         }
     }
 
-    fn connect(&self, other: &Self) {
+    /// Connects with another.
+    pub fn connect(&self, other: &Self) {
         let said = self.repo.ok(["swarm", "connect", &other.address]);
         assert_eq!(said, format!("connect {} success", other.id));
         other.awaits(1);

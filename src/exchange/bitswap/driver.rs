@@ -79,8 +79,10 @@ pub enum Input {
     DialFailed { session: SessionId, peer: PeerId, why: String },
     /// A question.
     Ask(Question),
+    /// How a session fares.
+    Status { session: u64, reply: oneshot::Sender<Progress> },
     /// What is being fetched.
-    Fetches(oneshot::Sender<Vec<(Cid, Progress)>>),
+    Fetches(oneshot::Sender<Vec<Progress>>),
 }
 
 /// What is known of a peer here.
@@ -97,6 +99,8 @@ struct Session {
     id: SessionId,
     shared: Arc<Shared>,
     waiters: HashMap<Multihash, Vec<Waiter>>,
+    /// Why the last provider could not be dialled.
+    failure: Option<String>,
 }
 
 /// The task's state.
@@ -202,12 +206,17 @@ impl Driver {
             }
             Input::DialFailed { session, peer, why } => {
                 self.engine.on_dial_failed(peer);
-                let session = self.names.get(&session).and_then(|key| self.sessions.get(key));
-                if let Some(session) = session {
-                    session.shared.change(|progress| progress.failure = Some(why));
+                let key = self.names.get(&session);
+                if let Some(session) = key.and_then(|key| self.sessions.get_mut(key)) {
+                    session.failure = Some(why);
                 }
             }
             Input::Ask(question) => question(&self.engine),
+            Input::Status { session, reply } => {
+                let session = self.sessions.get(&session);
+                let progress = session.and_then(|session| self.progress(session));
+                let _ = reply.send(progress.unwrap_or_default());
+            }
             Input::Fetches(reply) => drop(reply.send(self.fetches())),
         }
     }
@@ -324,7 +333,7 @@ impl Driver {
         let session = self.sessions.entry(key).or_insert_with(|| {
             let id = self.engine.open_session(now);
             self.names.insert(id, key);
-            Session { id, shared, waiters: HashMap::new() }
+            Session { id, shared, waiters: HashMap::new(), failure: None }
         });
         if !self.engine.want(now, session.id, &cid) {
             let _ = reply.send(Err(ExchangeError::Refused(Box::new(cid))));
@@ -405,7 +414,7 @@ impl Driver {
                 task::detach(async move {
                     let _permit = dials.acquire().await;
                     if let Err(error) = net.connect(peer, addresses).await {
-                        let why = error.to_string();
+                        let why = error.why();
                         let _ = inputs.send(Input::DialFailed { session, peer, why }).await;
                     }
                 });
@@ -414,7 +423,7 @@ impl Driver {
         });
     }
 
-    /// Withdraws what nobody waits for, and tells sessions how they fare.
+    /// Withdraws what nobody waits for.
     async fn on_sweep(&mut self) {
         let now = Instant::now();
         let keys: Vec<u64> = self.sessions.keys().copied().collect();
@@ -423,9 +432,6 @@ impl Driver {
             if Arc::strong_count(&session.shared) == 1 {
                 self.close(now, key);
                 continue;
-            }
-            if let Some(status) = self.engine.status(session.id) {
-                session.shared.change(|progress| progress.status = status);
             }
             let gone = |waiters: &[Waiter]| waiters.iter().all(|w| w.reply.is_closed());
             let left: Vec<Cid> = session
@@ -459,13 +465,13 @@ impl Driver {
         }
     }
 
-    fn fetches(&self) -> Vec<(Cid, Progress)> {
-        let first = |session: &Session| {
-            let cid = session.waiters.values().flatten().next()?.cid;
-            let mut progress = session.shared.progress();
-            progress.status = self.engine.status(session.id)?;
-            Some((cid, progress))
-        };
-        self.sessions.values().filter_map(first).collect()
+    fn progress(&self, session: &Session) -> Option<Progress> {
+        let status = self.engine.status(session.id)?;
+        Some(Progress { status, failure: session.failure.clone() })
+    }
+
+    fn fetches(&self) -> Vec<Progress> {
+        let wanting = self.sessions.values().filter(|session| !session.waiters.is_empty());
+        wanting.filter_map(|session| self.progress(session)).collect()
     }
 }

@@ -19,8 +19,8 @@ mod keeper;
 mod reader;
 mod sender;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
@@ -92,8 +92,8 @@ impl Bitswap {
         answer.await.ok()
     }
 
-    /// What every open session with wants is trying: the first of its wants, and how it goes.
-    pub async fn fetches(&self) -> Vec<(Cid, Progress)> {
+    /// What every session that waits for blocks is trying.
+    pub async fn fetches(&self) -> Vec<Progress> {
         let (reply, answer) = oneshot::channel();
         let _ = self.inputs.send(Input::Fetches(reply)).await;
         answer.await.unwrap_or_default()
@@ -103,7 +103,7 @@ impl Bitswap {
 impl Exchange for Bitswap {
     fn session(&self) -> Box<dyn Session> {
         let key = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared);
         Box::new(Asking { key, inputs: self.inputs.clone(), shared })
     }
 
@@ -113,21 +113,9 @@ impl Exchange for Bitswap {
     }
 }
 
-/// What a session and the driver both see. The driver ends a session that nobody else holds.
+/// What a session and the driver both hold. The driver ends a session that nobody else holds.
 #[derive(Default)]
-pub(super) struct Shared {
-    progress: Mutex<Progress>,
-}
-
-impl Shared {
-    fn change(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn progress(&self) -> Progress {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
+pub(super) struct Shared;
 
 /// A session's handle.
 struct Asking {
@@ -148,8 +136,12 @@ impl Session for Asking {
         })
     }
 
-    fn progress(&self) -> Progress {
-        self.shared.progress()
+    fn progress(&self) -> BoxFuture<'_, Progress> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let _ = self.inputs.send(Input::Status { session: self.key, reply }).await;
+            answer.await.unwrap_or_default()
+        })
     }
 }
 

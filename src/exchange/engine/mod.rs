@@ -31,7 +31,7 @@ use std::time::Instant;
 
 use libp2p::PeerId;
 
-use super::ledger::{PeerNo, Waiting};
+use super::ledger::{Account, PeerNo, Waiting};
 use super::session::{Session, SessionId};
 use super::wantlist::Key;
 use super::wire::{Message, Outgoing, Version};
@@ -42,6 +42,8 @@ pub use report::{Ledger, Stat};
 
 /// Blocks that came lately, remembered to tell a duplicate from one that nobody asked for.
 const RECENT_MAX: usize = 4096;
+/// Accounts of peers that are gone.
+const GONE_MAX: usize = 1024;
 
 /// What can be chosen about an engine.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +139,8 @@ pub struct Engine {
     hungry: BTreeSet<SessionId>,
     turn: SessionId,
     waiting: Waiting,
+    /// Accounts of peers that were connected.
+    gone: HashMap<PeerId, Account>,
     recent: (VecDeque<Key>, HashSet<Key>),
     actions: VecDeque<Action>,
     stat: Stat,
@@ -163,6 +167,7 @@ impl Engine {
             hungry: BTreeSet::new(),
             turn: SessionId(0),
             waiting: Waiting::new(),
+            gone: HashMap::new(),
             recent: (VecDeque::new(), HashSet::new()),
             actions: VecDeque::new(),
             stat: Stat::default(),
@@ -190,7 +195,9 @@ impl Engine {
         let no = self.next_no;
         self.next_no = no.saturating_add(1);
         self.numbers.insert(id, no);
-        self.peers.insert(no, Peer::new(no, id, version, now));
+        let mut peer = Peer::new(no, id, version, now);
+        peer.ledger.account = self.gone.remove(&id).unwrap_or_default();
+        self.peers.insert(no, peer);
         self.greet(now, no, id);
         self.wake(no);
         self.feed(now);
@@ -208,6 +215,7 @@ impl Engine {
         let Some(no) = self.numbers.remove(&id) else { return };
         let Some(mut peer) = self.peers.remove(&no) else { return };
         peer.ledger.close(&mut self.waiting);
+        self.keep(id, peer.ledger.account);
         self.part(no, &peer);
         self.feed(now);
     }
@@ -291,6 +299,20 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(&no) else { return };
         peer.ledger.missing(cid, peer.version, &mut self.waiting);
         self.wake(no);
+    }
+
+    /// Remembers the account of a peer that is gone; when there are too many, one of them is
+    /// forgotten.
+    fn keep(&mut self, id: PeerId, account: Account) {
+        if account == Account::default() {
+            return;
+        }
+        if self.gone.len() >= GONE_MAX
+            && let Some(any) = self.gone.keys().next().copied()
+        {
+            self.gone.remove(&any);
+        }
+        self.gone.insert(id, account);
     }
 
     fn with_peer(&mut self, no: PeerNo, change: impl FnOnce(&mut Peer)) {

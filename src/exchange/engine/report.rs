@@ -9,9 +9,13 @@
     )
 )]
 
+use std::collections::BTreeSet;
+
 use libp2p::PeerId;
 
-use super::super::session::{SessionId, Status};
+use super::super::ledger::Account;
+use super::super::session::{Round, Session, SessionId, Status};
+use super::super::wire::Presence;
 use super::Engine;
 use crate::ipld::cid::Cid;
 
@@ -75,8 +79,23 @@ impl Engine {
             connected: self.peers.len(),
             peers: session.peers.len(),
             dialling: session.expected.len(),
+            round: self.standing(session),
             tally: session.tally,
         })
+    }
+
+    /// What the peers say of the want of a session that waits longest.
+    fn standing(&self, session: &Session) -> Round {
+        let wants = session.wants.iter().filter_map(|key| Some((key, self.wants.get(key)?)));
+        // Earlier wants have the higher priority.
+        let Some((key, want)) = wants.max_by_key(|(_, want)| want.priority) else {
+            return Round::default();
+        };
+        let asked: BTreeSet<_> = want.told.union(&want.tried).collect();
+        let have = asked.iter().filter(|no| want.haves.contains(**no)).count();
+        let said = asked.iter().filter_map(|no| self.peers.get(*no)?.told.said(key));
+        let have_not = said.filter(|said| *said == Presence::DontHave).count();
+        Round { cid: Some(*key.cid()), asked: asked.len(), have, have_not }
     }
 
     /// What is wanted here.
@@ -90,11 +109,25 @@ impl Engine {
         peer.map(|peer| peer.ledger.wantlist().copied().collect()).unwrap_or_default()
     }
 
-    /// The account with a peer; zeros for one that is not connected.
+    /// The account with a peer; zeros for one that is not known.
     pub fn ledger(&self, peer: PeerId) -> Ledger {
-        let peer = self.numbers.get(&peer).and_then(|no| self.peers.get(no));
-        let account = peer.map(|peer| peer.ledger.account).unwrap_or_default();
-        Ledger {
+        let standing = self.numbers.get(&peer).and_then(|no| self.peers.get(no));
+        let account = standing.map(|peer| peer.ledger.account);
+        Ledger::of(account.or_else(|| self.gone.get(&peer).copied()).unwrap_or_default())
+    }
+
+    /// Every account in which something stands, also with peers that are gone.
+    pub fn ledgers(&self) -> Vec<(PeerId, Ledger)> {
+        let standing = self.peers.values().map(|peer| (peer.id, peer.ledger.account));
+        let all = standing.chain(self.gone.iter().map(|(id, account)| (*id, *account)));
+        let used = all.filter(|(_, account)| *account != Account::default());
+        used.map(|(id, account)| (id, Ledger::of(account))).collect()
+    }
+}
+
+impl Ledger {
+    fn of(account: Account) -> Self {
+        Self {
             sent_bytes: account.sent_bytes,
             received_bytes: account.received_bytes,
             exchanged: account.exchanged,

@@ -138,6 +138,7 @@ impl Service {
             return reply::plain(StatusCode::FORBIDDEN, NO_SECRET);
         }
         self.store.refresh(&self.router.node, &self.metrics).await;
+        self.metrics.network(observe::network(&self.router.node).await);
         reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text().into())
     }
 

@@ -9,13 +9,16 @@
     )
 )]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Figures, Metrics};
 use crate::node::Node;
+use crate::node::routing::BucketStat;
+use crate::node::swarm::Multiaddr;
 use crate::rpc::requests::Running;
 
 /// What is told of a request whose client was gone before there was a reply.
@@ -83,4 +86,40 @@ impl StoreFigures {
             Err(error) => tracing::warn!(%error, "cannot count the store"),
         }
     }
+}
+
+/// What the network does now; `None` while the node is offline.
+pub async fn network(node: &Node) -> Option<Figures> {
+    let (peers, stat) = (node.swarm_peers().await.ok()?, node.bitswap_stat().await.ok()?);
+    let mut connections: BTreeMap<String, u64> = BTreeMap::new();
+    for connection in peers.iter().flat_map(|peer| &peer.connections) {
+        let count = connections.entry(transport(&connection.address)).or_default();
+        *count = count.saturating_add(1);
+    }
+    let size = |buckets: &[BucketStat]| buckets.iter().map(|b| b.entries.len() as u64).sum();
+    let tables = node.dht_stat().unwrap_or_default();
+    let bandwidth = node.bandwidth(None).ok()?;
+    let counted = stat.counted;
+    Some(Figures {
+        peers: peers.len() as u64,
+        connections: connections.into_iter().collect(),
+        dht_peers: tables.iter().map(|table| (table.name, size(&table.buckets))).collect(),
+        wanted: stat.wantlist.len() as u64,
+        counters: vec![
+            ("henge_bitswap_messages_received", "Messages of peers", counted.messages_received),
+            ("henge_bitswap_blocks_received", "Blocks that came", counted.blocks_received),
+            ("henge_bitswap_blocks_sent", "Blocks that were sent", counted.blocks_sent),
+            ("henge_bitswap_bytes_received", "Bytes of blocks that came", counted.data_received),
+            ("henge_bitswap_bytes_sent", "Bytes of blocks that were sent", counted.data_sent),
+            ("henge_bitswap_dup_blocks", "Blocks that came again", counted.dup_blocks_received),
+            ("henge_network_bytes_received", "Bytes of streams that came", bandwidth.total_in),
+            ("henge_network_bytes_sent", "Bytes of streams that were sent", bandwidth.total_out),
+        ],
+    })
+}
+
+/// The protocols of an address without their values, as `/ip4/tcp`: words of ours alone.
+fn transport(address: &Multiaddr) -> String {
+    let names = address.protocol_stack().filter(|name| *name != "p2p");
+    names.fold(String::new(), |path, name| format!("{path}/{name}"))
 }
