@@ -168,6 +168,10 @@ impl Driver {
             self.act().await;
         }
         self.net.streams().refuse(&names);
+        // Whoever stops the exchange closes the store next: what was fetched is in it by then.
+        let Self { arrive, mut kept, .. } = self;
+        drop(arrive);
+        while kept.recv().await.is_some() {}
     }
 
     fn on_input(&mut self, input: Input) {
@@ -211,7 +215,10 @@ impl Driver {
                     self.meet(peer, best);
                 }
             }
-            Event::Disconnected(peer) => self.part(peer),
+            Event::Disconnected(peer) => {
+                self.budgets.remove(&peer);
+                self.part(peer);
+            }
             Event::Connected(_) | Event::Lagged => {}
         }
     }
@@ -243,9 +250,9 @@ impl Driver {
         self.engine.on_connected(Instant::now(), peer, version);
     }
 
-    /// A peer is gone.
+    /// A peer is gone, or takes no messages. While it is connected, its budget stands: its streams
+    /// are still read.
     fn part(&mut self, peer: PeerId) {
-        self.budgets.remove(&peer);
         if self.peers.remove(&peer).is_some() {
             self.engine.on_disconnected(Instant::now(), peer);
         }
@@ -301,12 +308,30 @@ impl Driver {
                 Action::Lookup { peer, cids } => self.look_up(peer, cids),
                 Action::Deliver { block, sessions, .. } => {
                     let waiters = self.waiters(block.cid().hash(), &sessions);
-                    // Closed only when the store's thread died; then everything is over.
-                    let _ = self.arrive.send(Arrived { block, waiters }).await;
+                    self.keep(Arrived { block, waiters }).await;
                 }
                 Action::Found { cid, sessions } => self.read(cid, &sessions),
                 Action::FindProviders { session, cid } => self.find(session, cid),
                 Action::Tag { peer, value } => self.net.value(peer, WHO, value),
+            }
+        }
+    }
+
+    /// Gives a block to the store's thread. Listens to it meanwhile: one message brings more blocks
+    /// than both channels hold, and with both of them full each side would wait for the other.
+    async fn keep(&mut self, arrived: Arrived) {
+        loop {
+            tokio::select! {
+                room = self.arrive.reserve() => {
+                    // Closed only when the store's thread died; then everything is over.
+                    if let Ok(room) = room {
+                        room.send(arrived);
+                    }
+                    return;
+                }
+                Some(kept) = self.kept.recv() => {
+                    self.engine.on_local_blocks(Instant::now(), &kept);
+                }
             }
         }
     }

@@ -9,6 +9,8 @@ mod driver;
 mod keeper;
 mod reader;
 mod sender;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
