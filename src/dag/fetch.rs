@@ -83,12 +83,13 @@ impl Dag {
                 flying.push(async move { self.block(&cid).await });
             }
             // What is here is opened while others are on their way, and only as links are needed.
-            if flying.len() < FLYING && fetch.missing.len() < WAITING {
-                if let Some(cid) = fetch.unopened.pop() {
-                    let block = self.block(&cid).await?;
-                    fetch.open(&block).await?;
-                    continue;
-                }
+            if flying.len() < FLYING
+                && fetch.missing.len() < WAITING
+                && let Some(cid) = fetch.unopened.pop()
+            {
+                let block = self.block(&cid).await?;
+                fetch.open(&block).await?;
+                continue;
             }
             let Some(block) = flying.next().await.transpose()? else { break };
             fetch.so_far.fetched = fetch.so_far.fetched.saturating_add(1);

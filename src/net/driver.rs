@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use libp2p::futures::StreamExt;
 use libp2p::identity::Keypair;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{DialError as SwarmError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError as SwarmError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns, ping, swarm};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -80,6 +80,7 @@ pub struct Driver {
     settings: Settings,
     swarm: Swarm<Behaviour>,
     filters: Filters,
+    streams: Streams,
     commands: mpsc::Receiver<Command>,
     out: Outputs,
     peers: Peers,
@@ -98,7 +99,7 @@ impl Driver {
         out: Outputs,
     ) -> Result<Self, NetError> {
         let wire = transport::build(key, settings.encryption)?;
-        let behaviour = Behaviour::new(&settings, key, filters.clone(), streams)?;
+        let behaviour = Behaviour::new(&settings, key, filters.clone(), streams.clone())?;
         let config = swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(settings.idle)
             .with_smart_dial();
@@ -106,6 +107,7 @@ impl Driver {
         let mut driver = Self {
             swarm,
             filters,
+            streams,
             commands,
             out,
             peers: Peers::default(),
@@ -227,11 +229,11 @@ impl Driver {
         let now = Instant::now();
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event { peer, result, .. })) => {
-                if let Ok(took) = result {
-                    self.peers.pinged(&peer, took);
-                }
-            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping::Event {
+                peer,
+                result: Ok(took),
+                ..
+            })) => self.peers.pinged(&peer, took),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(event)) => self.on_mdns(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 if endpoint.is_dialer() {
@@ -244,9 +246,7 @@ impl Driver {
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
-                if self.peers.closed(&peer_id, connection_id) {
-                    self.say(Event::Disconnected(peer_id));
-                }
+                self.on_closed(peer_id, connection_id);
             }
             SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => {
                 self.on_dial_failed(peer, &error);
@@ -256,6 +256,12 @@ impl Driver {
             | SwarmEvent::ListenerClosed { .. } => self.announce(),
             SwarmEvent::ListenerError { error, .. } => tracing::warn!("a listener failed: {error}"),
             _ => {}
+        }
+    }
+
+    fn on_closed(&mut self, peer: PeerId, connection: ConnectionId) {
+        if self.peers.closed(&peer, connection) {
+            self.say(Event::Disconnected(peer));
         }
     }
 
@@ -419,5 +425,6 @@ impl Driver {
             }
         };
         let _ = tokio::time::timeout(Duration::from_millis(500), gone).await;
+        self.streams.end();
     }
 }

@@ -128,6 +128,14 @@ impl Streams {
         shared.wake_all();
     }
 
+    /// Ends every receiver and every request: the network has stopped. Whoever accepts streams may
+    /// hold a handle to the network, and would wait for ever.
+    pub(super) fn end(&self) {
+        let mut shared = self.lock();
+        shared.acceptors.clear();
+        shared.connections.clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         lock(&self.shared)
     }

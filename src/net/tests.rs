@@ -216,6 +216,17 @@ async fn liar_key(liar: &Net, to: &Net) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_accepts_streams_hears_that_the_network_has_stopped() {
+    let (net, stop) = node(settings(&[])).await;
+    // It holds a handle, as tasks do that open streams, too.
+    let mut accepted = net.streams().accept(&[ECHO]);
+    stop.stop().await;
+    let end = tokio::time::timeout(Duration::from_secs(5), accepted.recv()).await;
+    assert!(matches!(end, Ok(None)));
+    drop(net);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trap_06_who_is_useful_survives_when_there_are_too_many() {
     let crowded = Settings {
         low_water: 2,

@@ -26,11 +26,16 @@ mod gateway_fixtures;
 mod gateway_latency;
 mod gateway_rules;
 mod harness;
+mod hostile;
 mod http_client;
+mod idle;
 mod interop;
 mod journeys;
+mod minimums;
 mod operations;
 mod peers;
+
+mod scripted;
 mod share;
 mod store_faults;
 mod store_regressions;

@@ -1,4 +1,7 @@
 //! The task that owns the engine: what happens goes in, what is to be done comes out.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
+mod looking;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,15 +21,13 @@ use crate::exchange::{ExchangeError, Progress, SessionId};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash};
 use crate::net::{Event, Inbound, Net, OpenError, PeerId, StreamProtocol};
-use crate::store::{Core, Store};
+use crate::store::Store;
 use crate::task;
 
 /// Time between two looks at callers that are gone and peers that are.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Sweeps between two comparisons of the engine's peers with those that are connected.
 const COMPARE_EVERY: u32 = 30;
-/// Providers that one search dials.
-const PROVIDERS_MAX: usize = 10;
 /// Providers dialled at a time, by all searches.
 const DIALS_MAX: usize = 32;
 /// Messages that may fail in a row before a peer counts as gone.
@@ -393,46 +394,6 @@ impl Driver {
         });
     }
 
-    fn look_up(&self, peer: PeerId, cids: Vec<Cid>) {
-        let (store, inputs) = (self.store.clone(), self.inputs.clone());
-        task::detach(async move {
-            let look = move |core: &Core| {
-                // An index that cannot be read has nothing to offer.
-                let size = |cid: &Cid| core.stat(cid).ok().flatten().map(|row| row.size);
-                cids.into_iter().map(|cid| (cid, size(&cid))).collect()
-            };
-            let found = store.run(look).await;
-            let _ = inputs.send(Input::Indexed { peer, found }).await;
-        });
-    }
-
-    /// Searches providers and dials them.
-    fn find(&self, session: SessionId, cid: Cid) {
-        let (net, inputs, dials) = (self.net.clone(), self.inputs.clone(), self.dials.clone());
-        let mut found = (self.search)(cid);
-        task::detach(async move {
-            let mut count = 0;
-            while count < PROVIDERS_MAX
-                && let Some((peer, addresses)) = found.recv().await
-            {
-                count += 1;
-                let told = Input::Provider { session, cid, peer: Some(peer) };
-                if inputs.send(told).await.is_err() {
-                    return;
-                }
-                let (net, inputs, dials) = (net.clone(), inputs.clone(), dials.clone());
-                task::detach(async move {
-                    let _permit = dials.acquire().await;
-                    if let Err(error) = net.connect(peer, addresses).await {
-                        let why = error.to_string();
-                        let _ = inputs.send(Input::DialFailed { session, peer, why }).await;
-                    }
-                });
-            }
-            let _ = inputs.send(Input::Provider { session, cid, peer: None }).await;
-        });
-    }
-
     /// Withdraws what nobody waits for, and tells sessions how they fare.
     async fn on_sweep(&mut self) {
         let now = Instant::now();
@@ -455,9 +416,12 @@ impl Driver {
                 .collect();
             left.iter().for_each(|cid| self.withdraw(now, key, cid));
         }
-        let wanting = self.engine.wantlist().next().is_some();
-        self.wanting.store(wanting, Ordering::Relaxed);
+        let wanted = self.engine.wantlist().count();
+        self.wanting.store(wanted > 0, Ordering::Relaxed);
         self.sweeps = self.sweeps.wrapping_add(1);
+        if wanted > 0 {
+            self.look_again(wanted);
+        }
         if self.sweeps.is_multiple_of(COMPARE_EVERY) {
             self.compare().await;
         }

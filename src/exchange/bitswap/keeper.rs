@@ -1,4 +1,5 @@
 //! Putting fetched blocks into the store, as many at a time as have come meanwhile.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,7 +50,7 @@ pub fn start(store: Store) -> (mpsc::Sender<Arrived>, mpsc::Receiver<Kept>) {
                 && bytes < BATCH_BYTES
                 && let Ok(next) = arrived.try_recv()
             {
-                bytes += next.block.data().len();
+                bytes = bytes.saturating_add(next.block.data().len());
                 batch.push(next);
             }
             let kept = keep(&store, batch);

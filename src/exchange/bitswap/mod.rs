@@ -4,6 +4,7 @@
 //! ([`reader`]), each peer one that writes to it ([`sender`]), and one thread puts what was fetched
 //! into the store ([`keeper`]). Whoever falls behind holds up those before it: nothing is dropped
 //! between a peer's socket and the store but what nobody asked for.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod driver;
 mod keeper;

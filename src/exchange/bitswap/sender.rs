@@ -1,4 +1,5 @@
 //! Writing to one peer: one stream, reused, closed in good order when there is nothing to say.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 use std::io;
 use std::sync::Arc;

@@ -244,3 +244,32 @@ async fn trap_17_a_connection_with_a_want_is_not_closed_for_being_idle() {
     b.bitswap.announce_local(&[(*all[0].cid(), 1000)]);
     tokio::time::timeout(Duration::from_secs(2), task::join(fetching)).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_came_by_other_ways_unheard_is_found() {
+    let node = node(net::IDLE_TIME).await;
+    let all = blocks(1000, 100);
+    let fetching = fetch(&node, &all);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Nobody says so.
+    node.store.core().put_unpinned(&all).unwrap();
+    in_time(task::join(fetching)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_fetched_is_in_the_store_when_the_exchange_has_stopped() {
+    let (a, b) = (node(net::IDLE_TIME).await, node(net::IDLE_TIME).await);
+    let all = blocks(200, 50_000);
+    b.store.core().put_unpinned(&all).unwrap();
+    a.net.connect(b.net.local(), b.net.listening().to_vec()).await.unwrap();
+    in_time(task::join(fetch(&a, &all))).await;
+    // A want that nobody answers does not hold it up, and ends.
+    let (session, nowhere) = (a.bitswap.session(), *blocks(300, 7)[299].cid());
+    let waiting = task::spawn(async move { session.fetch(nowhere).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::timeout(Duration::from_secs(5), a.stop.stop()).await.unwrap();
+    assert!(matches!(task::join(waiting).await, Err(ExchangeError::Closed)));
+    for block in &all {
+        assert!(a.store.core().stat(block.cid()).unwrap().is_some());
+    }
+}
