@@ -1,5 +1,7 @@
 //! A daemon that has nothing to do but to be connected: what it takes of the machine.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,16 +30,22 @@ fn with_dht(node: &Honest) {
     tokio::spawn(upkeep::run(node.net.clone(), vec![dht], Vec::new()));
 }
 
-/// Time of the processor that a process has had, all of its threads together. Threads that ended
-/// meanwhile are not counted: an idle daemon's stay.
-fn processor_time(pid: u32) -> Duration {
+/// Time of the processor that each thread of a process has had, in nanoseconds.
+fn processor_time(pid: u32) -> HashMap<OsString, u64> {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let each = threads.map(|thread| {
-        let path = thread.unwrap().path().join("schedstat");
-        let stat = std::fs::read_to_string(path).unwrap_or_default();
-        stat.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0)
-    });
-    Duration::from_nanos(each.sum())
+    let time = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        Some((thread.file_name(), stat.split(' ').next()?.parse().ok()?))
+    };
+    threads.filter_map(|thread| time(thread.unwrap())).collect()
+}
+
+/// What threads have had since: those that ended meanwhile are not counted, but they are few, and
+/// rest for ten seconds before they end.
+fn since(pid: u32, before: &HashMap<OsString, u64>) -> Duration {
+    let had = |thread: &OsString| before.get(thread).copied().unwrap_or(0);
+    let now = processor_time(pid).into_iter();
+    Duration::from_nanos(now.map(|(thread, ns)| ns.saturating_sub(had(&thread))).sum())
 }
 
 /// Memory that a process holds, in bytes.
@@ -65,10 +73,10 @@ async fn a_daemon_with_peers_and_nothing_to_do_is_quiet() {
     }
     // Greetings, the first looks at the DHT's table.
     tokio::time::sleep(Duration::from_secs(8)).await;
-    let (since, before) = (Instant::now(), processor_time(node.pid()));
+    let (start, before) = (Instant::now(), processor_time(node.pid()));
     tokio::time::sleep(time).await;
-    let took = processor_time(node.pid()).saturating_sub(before);
-    let part = took.as_secs_f64() / since.elapsed().as_secs_f64();
+    let took = since(node.pid(), &before);
+    let part = took.as_secs_f64() / start.elapsed().as_secs_f64();
     let resident = resident(node.pid());
     let connected = node.peers().len();
     println!(
