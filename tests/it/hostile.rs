@@ -53,10 +53,13 @@ const ROWS: &[(&str, Attack, u64)] = &[
     ("10,000 wants of each kind", |arena| wants(arena).boxed(), 200),
     ("streams opened and left", |arena| left(arena).boxed(), 200),
     ("frames of 4 MiB announced", |arena| announced(arena).boxed(), 200),
+    ("comes and goes", |arena| comes_and_goes(arena).boxed(), 200),
+    ("says who it is without end", |arena| pushes(arena).boxed(), 200),
     ("asks and reads nothing", |arena| sleepers(arena).boxed(), 200),
     ("provider records", |arena| providers(arena).boxed(), 200),
     ("questions to the DHT", |arena| questions(arena).boxed(), 200),
     ("DHT messages of 4 MiB begun", |arena| dht_begun(arena).boxed(), 200),
+    ("streams filled behind frames that stall", |arena| filled(arena).boxed(), 400),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -246,6 +249,60 @@ async fn announced(arena: &Arena) {
     assert!(open >= crowd.len() * 100, "{open} streams");
     tokio::time::sleep(Duration::from_secs(2)).await;
     drop(held);
+    join_all(crowd.into_iter().map(Scripted::leave)).await;
+}
+
+async fn filled(arena: &Arena) {
+    let crowd = Scripted::crowd(arena.count(16, 40), &arena.address).await;
+    let mut filled = HEAD_4_MIB.to_vec();
+    filled.resize(250 << 10, 0);
+    let held = join_all(crowd.iter().map(|peer| async {
+        // All that it may announce at a time; the others wait behind.
+        let mut held = join_all((0..4).map(|_| peer.say(BITSWAP, &HEAD_4_MIB))).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        held.extend(join_all((0..120).map(|_| peer.say(BITSWAP, &filled))).await);
+        held
+    }))
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(held);
+    join_all(crowd.into_iter().map(Scripted::leave)).await;
+}
+
+async fn comes_and_goes(arena: &Arena) {
+    let (crowd, noise) = (Scripted::crowd(4, &arena.address).await, keystream("goes", 8000));
+    let cid = |at: usize| [&[1, 0x55, 0x12, 32][..], &noise[at..][..32]].concat();
+    let asked = wantlist(&(0..1000).map(cid).collect::<Vec<_>>());
+    join_all(crowd.iter().map(|peer| async {
+        for _ in 0..arena.count(25, 500) {
+            drop(peer.say(BITSWAP, &asked).await);
+            peer.net.disconnect(peer.victim, None).await;
+            // The daemon may still believe in the connection that is gone.
+            let _ = peer.net.connect(peer.victim, vec![]).await;
+        }
+    }))
+    .await;
+    join_all(crowd.into_iter().map(Scripted::leave)).await;
+}
+
+async fn pushes(arena: &Arena) {
+    let crowd = Scripted::crowd(4, &arena.address).await;
+    join_all(crowd.iter().map(|peer| async {
+        for at in 0..arena.count(100, 2000) {
+            // Addresses and protocols, other ones each time, as many as a message takes.
+            let mut said = Vec::new();
+            for n in 0..100u8 {
+                let port = (at as u16).to_be_bytes();
+                said.extend([0x12, 8, 4, 10, 1, 2, n, 6, port[0], port[1]]);
+                said.extend([0x1a, 6, b'/', b'x', b'/', b'0' + n % 10, port[0] | 0x40, b'y']);
+            }
+            let mut frame = Vec::new();
+            varint(&mut frame, said.len());
+            frame.extend(said);
+            drop(peer.say("/ipfs/id/push/1.0.0", &frame).await);
+        }
+    }))
+    .await;
     join_all(crowd.into_iter().map(Scripted::leave)).await;
 }
 

@@ -14,6 +14,9 @@
     )
 )]
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,6 +43,10 @@ const REST_KIB: usize = 8 * (MESSAGE_MAX_BYTES >> 10);
 const SHORT_KIB: usize = ALL_KIB / 4;
 /// Streams of one peer that are read at a time; more are reset.
 const STREAMS_MAX: usize = 128;
+/// Streams of all peers, and of one, whose frames wait for memory; more are reset. The other side
+/// fills a stream's window meanwhile, with 256 KiB that nobody counts.
+const WAITING_MAX: usize = 512;
+const WAITING_PER_PEER: usize = 32;
 /// A frame that takes longer than this is reported as progress.
 const SLOW: Duration = Duration::from_millis(500);
 /// Bytes read at a time while a frame's length is not known; all that a resting stream holds.
@@ -80,6 +87,7 @@ impl Pace {
 struct Memory {
     common: Arc<Semaphore>,
     rest: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     /// How frames are waited for while there is enough of it, and while it is short.
     paces: (Pace, Pace),
 }
@@ -89,6 +97,7 @@ impl Default for Memory {
         Self {
             common: Arc::new(Semaphore::new(ALL_KIB)),
             rest: Arc::new(Semaphore::new(REST_KIB)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             paces: (USUAL, SHORT),
         }
     }
@@ -106,8 +115,14 @@ impl Memory {
         &self,
         step: usize,
         missing: usize,
+        budget: &Budget,
         held: &mut Vec<OwnedSemaphorePermit>,
     ) -> io::Result<usize> {
+        if let Ok(permit) = Arc::clone(&self.common).try_acquire_many_owned(kib(step)) {
+            held.push(permit);
+            return Ok(step);
+        }
+        let _waiting = self.queue(budget)?;
         let common = Arc::clone(&self.common).acquire_many_owned(kib(step));
         let rest = Arc::clone(&self.rest).acquire_many_owned(kib(missing));
         let (bytes, permit) = tokio::select! {
@@ -117,6 +132,24 @@ impl Memory {
         };
         held.push(permit.map_err(io::Error::other)?);
         Ok(bytes)
+    }
+
+    /// Waits until a peer may begin a frame of so many bytes.
+    async fn admit(&self, bytes: usize, budget: &Budget) -> io::Result<OwnedSemaphorePermit> {
+        let announced = Arc::clone(&budget.announced);
+        if let Ok(permit) = Arc::clone(&announced).try_acquire_many_owned(kib(bytes)) {
+            return Ok(permit);
+        }
+        let _waiting = self.queue(budget)?;
+        announced.acquire_many_owned(kib(bytes)).await.map_err(io::Error::other)
+    }
+
+    /// A place among those that wait.
+    fn queue(&self, budget: &Budget) -> io::Result<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let full = |_| io::Error::other("too many streams wait for memory");
+        let own = Arc::clone(&budget.waiting).try_acquire_owned().map_err(full)?;
+        let all = Arc::clone(&self.waiting).try_acquire_owned().map_err(full)?;
+        Ok((own, all))
     }
 }
 
@@ -130,6 +163,7 @@ pub struct Readers {
 #[derive(Clone)]
 pub struct Budget {
     announced: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     streams: Arc<Semaphore>,
 }
 
@@ -137,6 +171,7 @@ impl Default for Budget {
     fn default() -> Self {
         Self {
             announced: Arc::new(Semaphore::new(PEER_KIB)),
+            waiting: Arc::new(Semaphore::new(WAITING_PER_PEER)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
         }
     }
@@ -210,8 +245,7 @@ impl<S: AsyncRead + Unpin> Frames<S> {
     async fn next(&mut self) -> io::Result<Option<(Message, Held)>> {
         self.waited = Duration::ZERO;
         let Some((head, body)) = self.head().await? else { return Ok(None) };
-        let announced = Arc::clone(&self.budget.announced).acquire_many_owned(kib(body));
-        let peer = announced.await.map_err(io::Error::other)?;
+        let peer = self.memory.admit(body, &self.budget).await?;
         let whole = head.saturating_add(body);
         let all = self.body(whole).await?;
         let mut frame = self.buffer.split_to(whole);
@@ -228,7 +262,8 @@ impl<S: AsyncRead + Unpin> Frames<S> {
         while room < whole {
             let missing = whole.saturating_sub(room);
             let step = missing.min(room.max(STEP_BYTES));
-            room = room.saturating_add(self.memory.more(step, missing, &mut held).await?);
+            room = room
+                .saturating_add(self.memory.more(step, missing, &self.budget, &mut held).await?);
             self.buffer.reserve(room.saturating_sub(self.buffer.len()));
             while self.buffer.len() < room {
                 let left = room.saturating_sub(self.buffer.len());
@@ -302,173 +337,4 @@ impl<S: AsyncRead + Unpin> Frames<S> {
 
 fn kib(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use tokio::io::{AsyncWriteExt as _, DuplexStream};
-
-    use super::super::super::wire::{Outgoing, Version, encode};
-    use super::*;
-    use crate::ipld::block::{Block, Prefix};
-    use crate::ipld::cid::codec;
-
-    fn over<S: AsyncRead + Unpin>(stream: S, memory: &Memory) -> Frames<S> {
-        let (inputs, _) = mpsc::channel(1);
-        Frames::new(PeerId::random(), stream, Budget::default(), memory.clone(), inputs)
-    }
-
-    fn frames(bytes: Vec<u8>) -> Frames<io::Cursor<Vec<u8>>> {
-        over(io::Cursor::new(bytes), &Memory::default())
-    }
-
-    /// Memory whose patience is a twentieth of the usual one.
-    fn hasty() -> Memory {
-        let hasty = |pace: Pace| Pace {
-            stall: pace.stall / 20,
-            whole: pace.whole / 20,
-            rate_bytes_s: pace.rate_bytes_s * 20,
-        };
-        Memory { paces: (hasty(USUAL), hasty(SHORT)), ..Memory::default() }
-    }
-
-    /// A frame with one block of so many bytes.
-    fn one_block(bytes: usize) -> Vec<u8> {
-        let prefix = Prefix::v1(codec::RAW);
-        let block = Block::hashed(prefix, vec![7u8; bytes].into()).unwrap();
-        let message = Outgoing { blocks: vec![*block.cid()], ..Outgoing::default() };
-        encode(&message, &[(*block.cid(), block.data().clone())], Version::V1_2).concat()
-    }
-
-    /// A peer that announces 4 MiB, sends so many bytes, and then rests.
-    async fn stalled(sent: usize) -> (DuplexStream, DuplexStream) {
-        let (mut theirs, ours) = tokio::io::duplex(8 << 20);
-        let mut bytes = vec![0x80, 0x80, 0x80, 0x02];
-        bytes.resize(bytes.len() + sent, 0);
-        theirs.write_all(&bytes).await.unwrap();
-        (theirs, ours)
-    }
-
-    /// Reads what so many such peers send; they stay.
-    async fn many(count: usize, sent: usize, memory: &Memory) -> Vec<DuplexStream> {
-        let mut peers = Vec::new();
-        for _ in 0..count {
-            let (theirs, ours) = stalled(sent).await;
-            peers.push(theirs);
-            let mut frames = over(ours, memory);
-            task::detach(async move { drop(frames.next().await) });
-        }
-        peers
-    }
-
-    fn taken(memory: &Memory) -> usize {
-        let left = memory.common.available_permits() + memory.rest.available_permits();
-        ALL_KIB + REST_KIB - left
-    }
-
-    async fn reads_one(memory: &Memory) {
-        let mut honest = over(io::Cursor::new(one_block(2 << 20)), memory);
-        assert_eq!(honest.next().await.unwrap().unwrap().0.blocks.len(), 1);
-    }
-
-    #[tokio::test]
-    async fn what_is_announced_takes_no_memory_until_it_comes() {
-        let memory = hasty();
-        let _peers = many(1000, 10, &memory).await;
-        tokio::time::sleep(memory.paces.0.stall / 8).await;
-        assert_eq!(taken(&memory), 1000 * STEP_BYTES / 1024);
-        reads_one(&memory).await;
-        tokio::time::sleep(memory.paces.0.stall * 5 / 4).await;
-        assert_eq!(taken(&memory), 0);
-    }
-
-    #[tokio::test]
-    async fn those_that_stall_make_room_when_memory_is_short() {
-        let memory = Memory { paces: (USUAL, hasty().paces.1), ..Memory::default() };
-        let _peers = many(50, 3 << 20, &memory).await;
-        while memory.common.available_permits() >= SHORT_KIB {
-            tokio::task::yield_now().await;
-        }
-        tokio::time::timeout(Duration::from_secs(5), reads_one(&memory)).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_slow_line_is_in_time_even_when_memory_is_short() {
-        let mut memory = hasty();
-        // The whole frame's time is looked at here, and the machine may be busy.
-        memory.paces.1.stall = Duration::from_secs(2);
-        let gone = u32::try_from(ALL_KIB - SHORT_KIB / 2).unwrap();
-        let _gone = Arc::clone(&memory.common).acquire_many_owned(gone).await.unwrap();
-        let (mut theirs, ours) = tokio::io::duplex(64 << 10);
-        let whole = one_block(2 << 20);
-        task::detach(async move {
-            let start = tokio::time::Instant::now();
-            for (at, part) in (0..).zip(whole.chunks(64 << 10)) {
-                theirs.write_all(part).await.unwrap();
-                // Twenty times 64 KiB a second.
-                tokio::time::sleep_until(start + Duration::from_millis(50) * at).await;
-            }
-        });
-        assert!(over(ours, &memory).next().await.unwrap().is_some());
-    }
-
-    #[tokio::test]
-    async fn a_trickle_ends_though_it_never_stalls() {
-        let memory = Memory { paces: (hasty().paces.1, SHORT), ..Memory::default() };
-        let (mut theirs, ours) = stalled(0).await;
-        task::detach(async move {
-            while theirs.write_all(&[0]).await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        });
-        let since = Instant::now();
-        let ended = over(ours, &memory).next().await;
-        assert_eq!(ended.err().unwrap().kind(), io::ErrorKind::TimedOut);
-        assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
-    }
-
-    #[tokio::test]
-    async fn frames_that_hold_a_part_each_do_not_wait_for_each_other() {
-        let (memory, whole) = (Memory::default(), Bytes::from(one_block(2 << 20)));
-        let mut reading = Vec::new();
-        for _ in 0..120 {
-            let (mut theirs, ours) = tokio::io::duplex(64 << 10);
-            let bytes = whole.clone();
-            task::detach(async move { theirs.write_all(&bytes).await.unwrap() });
-            let mut frames = over(ours, &memory);
-            reading.push(task::spawn(async move { frames.next().await.unwrap().is_some() }));
-        }
-        for each in reading {
-            assert!(task::join(each).await);
-        }
-        assert_eq!(taken(&memory), 0);
-    }
-
-    #[tokio::test]
-    async fn a_stream_that_rests_keeps_nothing_of_its_frames() {
-        let mut bytes = one_block(2 << 20);
-        bytes.extend([200, 1, 10]);
-        let mut frames = frames(bytes);
-        assert!(frames.next().await.unwrap().is_some());
-        assert!(frames.buffer.capacity() <= HEAD_BYTES, "{}", frames.buffer.capacity());
-    }
-
-    #[tokio::test]
-    async fn trap_01_several_messages_on_one_stream_are_all_read() {
-        let one = encode(&Outgoing { full: true, ..Outgoing::default() }, &[], Version::V1_2);
-        let mut frames = frames(one.concat().repeat(3));
-        for _ in 0..3 {
-            assert!(frames.next().await.unwrap().unwrap().0.full);
-        }
-        assert!(frames.next().await.unwrap().is_none());
-    }
-
-    #[tokio::test]
-    async fn a_frame_that_is_cut_off_or_too_big_ends_the_stream() {
-        let cut = frames(vec![200, 1, 10]).next().await;
-        assert_eq!(cut.err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
-        let big = frames(vec![0xff, 0xff, 0xff, 0xff, 0x7f]).next().await;
-        assert!(big.err().unwrap().to_string().contains("too big"));
-    }
 }
