@@ -64,9 +64,21 @@ const ROWS: &[(&str, Attack, u64)] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn hostile_peers_cost_little_and_hold_nobody_up() {
+    rows("/ip4/127.0.0.1/tcp/0", 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn hostile_peers_over_quic_do_no_better() {
+    // A QUIC connection may hold 10 MB that its peer has not acknowledged, and libp2p has no setting
+    // for less: rows have up to 16 peers, 64 in the full form.
+    rows("/ip4/127.0.0.1/udp/0/quic-v1", if soak() { 640 } else { 160 }).await;
+}
+
+/// All rows against one daemon; `more` MiB are added to each one's bound.
+async fn rows(listen: &str, more: u64) {
     henge::machine::raise_open_files();
     let full = soak();
-    let node = Node::start();
+    let node = Node::listening(&[listen]);
     let bytes = if full { 64 << 20 } else { 8 << 20 };
     let root = {
         let file = node.repo.file("served", keystream("hostile", bytes));
@@ -88,7 +100,7 @@ async fn hostile_peers_cost_little_and_hold_nobody_up() {
         usual = if at == 0 { took } else { usual };
         // Attackers and honest peers share the machine's cores with the daemon here.
         assert!(took < usual * 5 + Duration::from_secs(6), "{name}: {took:?}, usually {usual:?}");
-        assert!(mib <= *bound, "{name}: {mib} MiB");
+        assert!(mib <= bound + more, "{name}: {mib} MiB");
         node.is_sound(name);
     }
 }
