@@ -7,7 +7,7 @@ use super::BootError;
 use crate::config::identity::decode_peer_id;
 use crate::config::{Config, Identity};
 use crate::net::filters::{Block, Transports};
-use crate::net::{Encryption, Multiaddr, PeerId, Settings, book};
+use crate::net::{self, Encryption, Multiaddr, PeerId, Settings, book};
 use crate::node::Node;
 
 /// Connections beyond the high water mark that are still taken, as a factor: the mark is looked
@@ -50,6 +50,7 @@ pub fn settings(config: &Config) -> Result<Settings, BootError> {
         low_water: manager.low_water,
         high_water: manager.high_water,
         grace: manager.grace,
+        idle: net::IDLE_TIME,
         connections_max: u32::try_from(connections).unwrap_or(u32::MAX),
         memory_max_bytes: usize::try_from(memory).unwrap_or(usize::MAX),
         peering: peering(config)?,

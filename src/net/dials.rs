@@ -10,6 +10,8 @@ use super::book::without_peer;
 
 /// Callers that wait for one peer.
 const WAITERS_MAX: usize = 256;
+/// Addresses that wait for a dial under way to fail: callers come and go, and each may bring some.
+const UNTRIED_MAX: usize = 64;
 
 /// Why there is no connection with a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,7 +118,11 @@ impl Dials {
         let new: Vec<Multiaddr> =
             addresses.into_iter().filter(|a| !dial.tried.contains(a)).collect();
         if under_way {
+            let room = UNTRIED_MAX.saturating_sub(dial.tried.len());
+            let new = new.into_iter().filter(|a| !dial.untried.contains(a));
+            let new: Vec<Multiaddr> = new.collect();
             dial.untried.extend(new);
+            dial.untried.truncate(room);
             return Vec::new();
         }
         dial.tried.extend(new.iter().cloned());

@@ -25,12 +25,12 @@ use super::{Event, NetError, Settings, transport};
 const COMMANDS_A_TURN: usize = 32;
 /// Time between two looks at what is due.
 const TICK: Duration = Duration::from_secs(5);
-/// An idle connection is closed after this. Held streams keep it; so do wants, which hold one.
-const IDLE_TIME: Duration = Duration::from_secs(60);
 /// Time for the first address of a listener to be known.
 const LISTEN_TIME: Duration = Duration::from_secs(5);
 /// Addresses that identify tells: go refuses longer messages than 4 KiB.
 const ANNOUNCED_MAX: usize = 20;
+/// Addresses of one peer that are tried: a record may name as many as it likes.
+const TRIED_MAX: usize = 32;
 /// First and longest gap between two attempts to reach a peer that is to stay connected.
 const PEERING_GAPS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
 
@@ -83,6 +83,7 @@ pub struct Driver {
     settings: Settings,
     swarm: Swarm<Behaviour>,
     filters: Filters,
+    streams: Streams,
     commands: mpsc::Receiver<Command>,
     out: Outputs,
     peers: Peers,
@@ -101,14 +102,15 @@ impl Driver {
         out: Outputs,
     ) -> Result<Self, NetError> {
         let wire = transport::build(key, settings.encryption, &out.meter)?;
-        let behaviour = Behaviour::new(&settings, key, filters.clone(), streams)?;
+        let behaviour = Behaviour::new(&settings, key, filters.clone(), streams.clone())?;
         let config = swarm::Config::with_tokio_executor()
-            .with_idle_connection_timeout(IDLE_TIME)
+            .with_idle_connection_timeout(settings.idle)
             .with_smart_dial();
         let swarm = Swarm::new(wire, behaviour, key.public().to_peer_id(), config);
         let mut driver = Self {
             swarm,
             filters,
+            streams,
             commands,
             out,
             peers: Peers::default(),
@@ -338,6 +340,7 @@ impl Driver {
             }
         }
         all.retain(|address| self.filters.allow(address));
+        all.truncate(TRIED_MAX);
         if all.is_empty() {
             return drop(reply.send(Err(DialError::NoAddress(peer))));
         }
@@ -425,5 +428,6 @@ impl Driver {
             }
         };
         let _ = tokio::time::timeout(Duration::from_millis(500), gone).await;
+        self.streams.end();
     }
 }

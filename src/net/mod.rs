@@ -14,7 +14,7 @@ mod peers;
 mod quic;
 pub mod streams;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transport;
 mod yamux;
 
@@ -38,6 +38,8 @@ pub use peers::{Connection, Identified, Peer};
 pub use streams::{Inbound, OpenError, Streams};
 pub use transport::Encryption;
 
+/// The usual [`Settings::idle`]. Streams keep their connection for as long as they are open.
+pub const IDLE_TIME: Duration = Duration::from_secs(60);
 /// Commands that wait for the loop.
 const COMMANDS: usize = 256;
 /// Events that a subscriber may fall behind.
@@ -95,6 +97,8 @@ pub struct Settings {
     pub high_water: usize,
     /// Age below which a connection is not closed for being one too many.
     pub grace: Duration,
+    /// A connection over which nothing is open is closed after this.
+    pub idle: Duration,
     /// Most connections, whatever they are.
     pub connections_max: u32,
     /// Memory of the process above which no connection is made or taken.

@@ -128,6 +128,14 @@ impl Streams {
         shared.wake_all();
     }
 
+    /// Ends every receiver and every request: the network has stopped. Whoever accepts streams may
+    /// hold a handle to the network, and would wait for ever.
+    pub(super) fn end(&self) {
+        let mut shared = self.lock();
+        shared.acceptors.clear();
+        shared.connections.clear();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         lock(&self.shared)
     }
@@ -334,9 +342,10 @@ impl ConnectionHandler for Handler {
 impl Handler {
     /// Gives an inbound stream to whoever accepts its protocol. One that finds no room is reset,
     /// which the other side sees at once.
-    fn hand_over(&self, protocol: StreamProtocol, mut stream: Stream) {
-        // Whoever opened a stream decides how long it keeps the connection.
-        stream.ignore_for_keep_alive();
+    ///
+    /// It keeps the connection for as long as it is open, as one of our own does: whoever wants
+    /// something of us holds one (trap 17). Too many connections are closed by what they are worth.
+    fn hand_over(&self, protocol: StreamProtocol, stream: Stream) {
         let shared = self.streams.lock();
         let acceptor = shared.acceptors.iter().find(|(known, _)| *known == protocol);
         let Some((_, acceptor)) = acceptor else { return };

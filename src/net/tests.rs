@@ -22,6 +22,7 @@ pub(crate) fn settings(listen: &[&str]) -> Settings {
         low_water: 32,
         high_water: 96,
         grace: Duration::from_secs(20),
+        idle: IDLE_TIME,
         connections_max: 1000,
         memory_max_bytes: usize::MAX,
         peering: Vec::new(),
@@ -48,7 +49,7 @@ fn echo(net: &Net) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_go_there_and_back_over_every_transport() {
+async fn trap_16_both_ends_write_20_mib_at_once_over_every_transport() {
     let all = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0/ws", "/ip4/127.0.0.1/udp/0/quic-v1"];
     let (server, stop_server) = node(settings(&all)).await;
     echo(&server);
@@ -120,4 +121,162 @@ async fn both_sides_learn_who_the_other_is_and_that_it_left() {
     let left = tokio::time::timeout(Duration::from_secs(10), events.next()).await.unwrap();
     assert!(matches!(left, Some(Event::Disconnected(_))), "{left:?}");
     stop_b.stop().await;
+}
+
+/// Reads a message with its length before it, as identify has them.
+async fn framed(stream: &mut Stream) -> Vec<u8> {
+    let mut len = [0u8; 2];
+    stream.read_exact(&mut len).await.unwrap();
+    assert!(len[0] >= 0x80 && len[1] < 0x80, "a message of 128 bytes to 16 KiB: {len:?}");
+    let mut message = vec![0; usize::from(len[0] & 0x7f) | usize::from(len[1]) << 7];
+    stream.read_exact(&mut message).await.unwrap();
+    message
+}
+
+/// The fields of a protobuf message that hold bytes: numbers and contents.
+fn fields(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut all = Vec::new();
+    while let [tag, rest @ ..] = bytes {
+        assert_eq!(tag & 7, 2, "identify has no other kind");
+        let (len, rest) = match rest {
+            [low, high, rest @ ..] if *low >= 0x80 => {
+                (usize::from(low & 0x7f) | usize::from(*high) << 7, rest)
+            }
+            [len, rest @ ..] => (usize::from(*len), rest),
+            [] => panic!("cut off"),
+        };
+        all.push((tag >> 3, rest[..len].to_vec()));
+        bytes = &rest[len..];
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_14_no_signed_peer_record_is_told() {
+    let (a, stop_a) = node(settings(&["/ip4/127.0.0.1/tcp/0"])).await;
+    let (b, stop_b) = node(settings(&[])).await;
+    b.connect(a.local(), a.listening().to_vec()).await.unwrap();
+    let identify = StreamProtocol::new("/ipfs/id/1.0.0");
+    let (_, mut stream) = b.streams().open(a.local(), &[identify]).await.unwrap();
+    let said = fields(&framed(&mut stream).await);
+    // A public key and an address, and no envelope, whose domain Go and JavaScript would refuse.
+    for (number, wanted) in [(1, true), (2, true), (8, false)] {
+        assert_eq!(said.iter().any(|(n, _)| *n == number), wanted, "{number}: {said:?}");
+    }
+    let named = said.iter().filter(|(number, _)| *number == 2);
+    assert!(named.clone().all(|(_, address)| !address.is_empty()), "{said:?}");
+    stop_a.stop().await;
+    stop_b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_15_what_a_peer_says_of_others_is_not_learned() {
+    let (a, stop_a) = node(settings(&["/ip4/127.0.0.1/tcp/0"])).await;
+    let (liar, stop_liar) = node(settings(&[])).await;
+    let victim = Keypair::generate_ed25519().public();
+    let other = victim.to_peer_id();
+    let mut events = a.events();
+    liar.connect(a.local(), a.listening().to_vec()).await.unwrap();
+    while !matches!(events.next().await, Some(Event::Identified(..))) {}
+    let trap: Multiaddr = "/ip4/192.0.2.66/tcp/4001".parse().unwrap();
+    let of_other = trap.clone().with(libp2p::multiaddr::Protocol::P2p(other));
+    let lies: [Vec<(u8, Vec<u8>)>; 2] = [
+        // An address of somebody else, under its own key.
+        vec![(1, liar_key(&liar, &a).await), (2, of_other.to_vec())],
+        // Somebody else's key.
+        vec![(1, victim.encode_protobuf()), (2, trap.to_vec())],
+    ];
+    for lie in lies {
+        let push = StreamProtocol::new("/ipfs/id/push/1.0.0");
+        let (_, mut stream) = liar.streams().open(a.local(), &[push]).await.unwrap();
+        let mut body = Vec::new();
+        for (number, bytes) in &lie {
+            body.extend([number << 3 | 2, u8::try_from(bytes.len()).unwrap()]);
+            body.extend(bytes);
+        }
+        body.insert(0, u8::try_from(body.len()).unwrap());
+        stream.write_all(&body).await.unwrap();
+        stream.close().await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(a.addresses(other).await.is_empty());
+    let said = a.peer(liar.local()).await.unwrap().identified.unwrap();
+    assert_ne!(said.public_key, victim.encode_protobuf());
+    let book = a.book().await;
+    let all = book.iter().flat_map(|(_, addresses)| addresses);
+    assert_eq!(all.filter(|address| **address == of_other).count(), 0, "{book:?}");
+    assert!(a.addresses(liar.local()).await.iter().all(|address| *address != trap), "{book:?}");
+    stop_a.stop().await;
+    stop_liar.stop().await;
+}
+
+/// The key under which `to` knows a peer.
+async fn liar_key(liar: &Net, to: &Net) -> Vec<u8> {
+    to.peer(liar.local()).await.unwrap().identified.unwrap().public_key.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_accepts_streams_hears_that_the_network_has_stopped() {
+    let (net, stop) = node(settings(&[])).await;
+    // It holds a handle, as tasks do that open streams, too.
+    let mut accepted = net.streams().accept(&[ECHO]);
+    stop.stop().await;
+    let end = tokio::time::timeout(Duration::from_secs(5), accepted.recv()).await;
+    assert!(matches!(end, Ok(None)));
+    drop(net);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trap_06_who_is_useful_survives_when_there_are_too_many() {
+    let crowded = Settings {
+        low_water: 2,
+        high_water: 4,
+        grace: Duration::ZERO,
+        ..settings(&["/ip4/127.0.0.1/tcp/0"])
+    };
+    let (server, stop_server) = node(crowded).await;
+    let mut clients = Vec::new();
+    for at in 0..8 {
+        let (client, stop) = node(settings(&[])).await;
+        client.connect(server.local(), server.listening().to_vec()).await.unwrap();
+        while server.peer(client.local()).await.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if at == 3 || at == 5 {
+            server.value(client.local(), "bitswap", 30);
+        }
+        clients.push((client, stop));
+    }
+    let since = std::time::Instant::now();
+    while server.peers().await.len() > 4 {
+        assert!(since.elapsed() < Duration::from_secs(20), "nobody was let go");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut left: Vec<PeerId> = server.peers().await.iter().map(|peer| peer.id).collect();
+    let mut useful = vec![clients[3].0.local(), clients[5].0.local()];
+    left.sort();
+    useful.sort();
+    assert_eq!(left, useful);
+    for (_, stop) in clients {
+        stop.stop().await;
+    }
+    stop_server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_come_and_go_pile_up_nothing_behind_a_dial() {
+    let mut dials = super::dials::Dials::default();
+    let (peer, mut tried) = (PeerId::random(), 0);
+    for port in 0..10_000u16 {
+        let address: Multiaddr = format!("/ip4/192.0.2.1/tcp/{port}").parse().unwrap();
+        tried += dials.join(peer, vec![address.clone(), address], oneshot::channel().0).len();
+    }
+    loop {
+        let next = dials.failed(&peer, DialError::NoAddress(peer));
+        tried += next.len();
+        if next.is_empty() {
+            break;
+        }
+    }
+    assert!(tried <= 66, "{tried}");
 }

@@ -45,11 +45,31 @@ const SERVED_MAX: usize = 1024;
 const SERVED_PER_PEER: usize = 16;
 /// Bytes read at a time.
 const READ_BYTES: usize = 4 << 10;
+/// Longest request that is read, in bytes: a record of 10 KiB or the addresses of some peers. With
+/// [`SERVED_MAX`] streams, what strangers may keep in memory here.
+const REQUEST_MAX_BYTES: usize = 64 << 10;
+/// Time for a stream to be closed in good order.
+const CLOSE_TIME: Duration = Duration::from_secs(10);
 
 /// A stream and what was read of it beyond the last message.
 struct Line {
     stream: Compat<Stream>,
     buffer: BytesMut,
+    /// Longest message that may come.
+    max_bytes: usize,
+}
+
+impl Line {
+    fn new(stream: Stream, max_bytes: usize) -> Self {
+        Self { stream: stream.compat(), buffer: BytesMut::new(), max_bytes }
+    }
+
+    /// Says that nothing more comes. Dropping would reset the stream, and with it what the peer has
+    /// not read yet: records that want no answer would be lost (trap 3).
+    async fn close(mut self) {
+        // The other side may be gone.
+        let _ = tokio::time::timeout(CLOSE_TIME, self.stream.shutdown()).await;
+    }
 }
 
 /// Sends messages of one DHT.
@@ -90,7 +110,7 @@ impl Asking {
         })?;
         // Whether a connection is worth keeping is not for the DHT to say.
         stream.ignore_for_keep_alive();
-        let mut line = Line { stream: stream.compat(), buffer: BytesMut::new() };
+        let mut line = Line::new(stream, wire::MESSAGE_MAX_BYTES);
         let done = work(&mut line).await?;
         self.rest(peer, line);
         Ok(done)
@@ -98,17 +118,24 @@ impl Asking {
 
     fn take(&self, peer: &PeerId) -> Option<Line> {
         let (line, since) = lock(&self.resting).remove(peer)?;
-        (since.elapsed() < REST_TIME).then_some(line)
+        if since.elapsed() < REST_TIME {
+            return Some(line);
+        }
+        task::detach(line.close());
+        None
     }
 
     fn rest(&self, peer: PeerId, line: Line) {
         let mut resting = lock(&self.resting);
         if resting.len() >= RESTING_MAX {
-            resting.retain(|_, (_, since)| since.elapsed() < REST_TIME);
+            let stale = resting.extract_if(|_, (_, since)| since.elapsed() >= REST_TIME);
+            stale.for_each(|(_, (line, _))| task::detach(line.close()));
         }
-        if resting.len() < RESTING_MAX {
-            resting.insert(peer, (line, Instant::now()));
-        }
+        let left = match resting.len() < RESTING_MAX {
+            true => resting.insert(peer, (line, Instant::now())).map(|(other, _)| other),
+            false => Some(line),
+        };
+        left.into_iter().for_each(|line| task::detach(line.close()));
     }
 
     fn handle(&self) -> Self {
@@ -180,8 +207,10 @@ pub async fn serve(net: Net, dht: Dht) {
 
 /// Answers one stream until its end.
 async fn answer(dht: &Dht, inbound: Inbound) -> Result<(), RpcError> {
-    let Inbound { peer, stream, .. } = inbound;
-    let mut line = Line { stream: stream.compat(), buffer: BytesMut::new() };
+    let Inbound { peer, mut stream, .. } = inbound;
+    // Whether a connection is worth keeping is not for the DHT to say.
+    stream.ignore_for_keep_alive();
+    let mut line = Line::new(stream, REQUEST_MAX_BYTES);
     loop {
         let next = tokio::time::timeout(IDLE_TIME, read(&mut line)).await;
         let Some(message) = next.map_err(|_| RpcError::Timeout)?? else { break };
@@ -196,8 +225,8 @@ async fn answer(dht: &Dht, inbound: Inbound) -> Result<(), RpcError> {
             written.map_err(|_| RpcError::Timeout)?.map_err(broken)?;
         }
     }
-    // The other side may wait for the end, or be gone.
-    let _ = line.stream.shutdown().await;
+    // The other side may wait for the end.
+    line.close().await;
     Ok(())
 }
 
@@ -206,6 +235,10 @@ async fn read(line: &mut Line) -> Result<Option<Message>, RpcError> {
     loop {
         if let Some(frame) = wire::split_frame(&mut line.buffer)? {
             return Ok(Some(Message::decode(frame)?));
+        }
+        // The frame at its head is not whole yet.
+        if line.buffer.len() > line.max_bytes.saturating_add(READ_BYTES) {
+            return Err(broken(io::ErrorKind::FileTooLarge.into()));
         }
         line.buffer.reserve(READ_BYTES);
         if line.stream.read_buf(&mut line.buffer).await.map_err(broken)? == 0 {

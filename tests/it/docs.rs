@@ -3,6 +3,7 @@
 use henge::node::Kind;
 
 const ERRORS: &str = include_str!("../../docs/errors.md");
+const INTEROP: &str = include_str!("../../docs/interop.md");
 const STORAGE: &str = include_str!("../../docs/storage.md");
 
 #[test]
@@ -20,4 +21,25 @@ fn storage_md_names_every_family_and_the_layout() {
     }
     assert!(STORAGE.contains(&format!("Layout {}.", henge::store::keys::LAYOUT)));
     assert_eq!(henge::store::keys::LAYOUT, henge::config::repo::LAYOUT);
+}
+
+#[test]
+fn interop_md_names_tests_that_are_there() {
+    let sources = crate::tidy::texts();
+    let words = INTEROP.split('`').skip(1).step_by(2);
+    let named: Vec<&str> = words.filter(|word| word.matches('_').count() > 2).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for test in named {
+        let function = format!("fn {test}()");
+        assert!(sources.iter().any(|text| text.contains(&function)), "{test} is gone");
+    }
+    // And the other way round: each trap that is tested has its row.
+    // Not spelled in one piece: this file is a source, too.
+    let beginning = ["fn ", "trap_"].concat();
+    for text in &sources {
+        for rest in text.split(&beginning).skip(1) {
+            let name = rest.split('(').next().unwrap_or_default();
+            assert!(INTEROP.contains(&format!("`trap_{name}`")), "trap_{name} is not told of");
+        }
+    }
 }

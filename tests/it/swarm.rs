@@ -65,6 +65,29 @@ impl Node {
         self.daemon.as_ref().unwrap().api()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().pid()
+    }
+
+    /// Stops it; gives whether it ended well, and how long that took.
+    pub fn stop(mut self) -> (bool, Duration) {
+        let (status, took) = self.daemon.take().unwrap().stop();
+        (status.success(), took)
+    }
+
+    /// Begins to measure its peak of memory anew.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+    }
+
+    /// Checks that it answers, and that nothing in it panicked.
+    pub fn is_sound(&self, after: &str) {
+        assert_eq!(post(&self.api(), "/api/v0/id").json()["ID"], self.id, "{after}");
+        let log = std::fs::read_to_string(self.repo.path("daemon.log")).unwrap();
+        assert!(!log.contains("panicked"), "{after}: {log}");
+    }
+
     /// Addresses of its connections.
     pub fn peers(&self) -> Vec<String> {
         lines(&self.repo, &["swarm", "peers"])

@@ -170,6 +170,12 @@ fn the_tree_is_tidy() {
     assert!(offences.is_empty(), "{} offences:\n{}", offences.len(), offences.join("\n"));
 }
 
+/// The text of every source file.
+pub fn texts() -> Vec<String> {
+    let files = source::tree(Path::new(env!("CARGO_MANIFEST_DIR")));
+    files.into_iter().map(|file| file.raw).collect()
+}
+
 fn is_src(file: &Source) -> bool {
     file.path.starts_with("src/")
 }

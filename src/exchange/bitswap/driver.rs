@@ -9,6 +9,8 @@
     )
 )]
 
+mod looking;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,15 +29,13 @@ use crate::exchange::{ExchangeError, Progress, SessionId};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash};
 use crate::net::{Event, Inbound, Net, OpenError, PeerId, StreamProtocol};
-use crate::store::{Core, Store};
+use crate::store::Store;
 use crate::task;
 
 /// Time between two looks at callers that are gone and peers that are.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Sweeps between two comparisons of the engine's peers with those that are connected.
 const COMPARE_EVERY: u32 = 30;
-/// Providers that one search dials.
-const PROVIDERS_MAX: usize = 10;
 /// Providers dialled at a time, by all searches.
 const DIALS_MAX: usize = 32;
 /// Messages that may fail in a row before a peer counts as gone.
@@ -181,6 +181,10 @@ impl Driver {
             self.act().await;
         }
         self.net.streams().refuse(&names);
+        // Whoever stops the exchange closes the store next: what was fetched is in it by then.
+        let Self { arrive, mut kept, .. } = self;
+        drop(arrive);
+        while kept.recv().await.is_some() {}
     }
 
     fn on_input(&mut self, input: Input) {
@@ -229,7 +233,10 @@ impl Driver {
                     self.meet(peer, best);
                 }
             }
-            Event::Disconnected(peer) => self.part(peer),
+            Event::Disconnected(peer) => {
+                self.budgets.remove(&peer);
+                self.part(peer);
+            }
             Event::Connected(_) | Event::Lagged => {}
         }
     }
@@ -261,9 +268,9 @@ impl Driver {
         self.engine.on_connected(Instant::now(), peer, version);
     }
 
-    /// A peer is gone.
+    /// A peer is gone, or takes no messages. While it is connected, its budget stands: its streams
+    /// are still read.
     fn part(&mut self, peer: PeerId) {
-        self.budgets.remove(&peer);
         if self.peers.remove(&peer).is_some() {
             self.engine.on_disconnected(Instant::now(), peer);
         }
@@ -319,12 +326,30 @@ impl Driver {
                 Action::Lookup { peer, cids } => self.look_up(peer, cids),
                 Action::Deliver { block, sessions, .. } => {
                     let waiters = self.waiters(block.cid().hash(), &sessions);
-                    // Closed only when the store's thread died; then everything is over.
-                    let _ = self.arrive.send(Arrived { block, waiters }).await;
+                    self.keep(Arrived { block, waiters }).await;
                 }
                 Action::Found { cid, sessions } => self.read(cid, &sessions),
                 Action::FindProviders { session, cid } => self.find(session, cid),
                 Action::Tag { peer, value } => self.net.value(peer, WHO, value),
+            }
+        }
+    }
+
+    /// Gives a block to the store's thread. Listens to it meanwhile: one message brings more blocks
+    /// than both channels hold, and with both of them full each side would wait for the other.
+    async fn keep(&mut self, arrived: Arrived) {
+        loop {
+            tokio::select! {
+                room = self.arrive.reserve() => {
+                    // Closed only when the store's thread died; then everything is over.
+                    if let Ok(room) = room {
+                        room.send(arrived);
+                    }
+                    return;
+                }
+                Some(kept) = self.kept.recv() => {
+                    self.engine.on_local_blocks(Instant::now(), &kept);
+                }
             }
         }
     }
@@ -386,43 +411,6 @@ impl Driver {
         });
     }
 
-    fn look_up(&self, peer: PeerId, cids: Vec<Cid>) {
-        let (store, inputs) = (self.store.clone(), self.inputs.clone());
-        task::detach(async move {
-            let look = move |core: &Core| {
-                // An index that cannot be read has nothing to offer.
-                let size = |cid: &Cid| core.stat(cid).ok().flatten().map(|row| row.size);
-                cids.into_iter().map(|cid| (cid, size(&cid))).collect()
-            };
-            let found = store.run(look).await;
-            let _ = inputs.send(Input::Indexed { peer, found }).await;
-        });
-    }
-
-    /// Searches providers and dials them.
-    fn find(&self, session: SessionId, cid: Cid) {
-        let (net, inputs, dials) = (self.net.clone(), self.inputs.clone(), self.dials.clone());
-        let mut found = (self.search)(cid);
-        task::detach(async move {
-            for _ in 0..PROVIDERS_MAX {
-                let Some((peer, addresses)) = found.recv().await else { break };
-                let told = Input::Provider { session, cid, peer: Some(peer) };
-                if inputs.send(told).await.is_err() {
-                    return;
-                }
-                let (net, inputs, dials) = (net.clone(), inputs.clone(), dials.clone());
-                task::detach(async move {
-                    let _permit = dials.acquire().await;
-                    if let Err(error) = net.connect(peer, addresses).await {
-                        let why = error.why();
-                        let _ = inputs.send(Input::DialFailed { session, peer, why }).await;
-                    }
-                });
-            }
-            let _ = inputs.send(Input::Provider { session, cid, peer: None }).await;
-        });
-    }
-
     /// Withdraws what nobody waits for.
     async fn on_sweep(&mut self) {
         let now = Instant::now();
@@ -442,9 +430,12 @@ impl Driver {
                 .collect();
             left.iter().for_each(|cid| self.withdraw(now, key, cid));
         }
-        let wanting = self.engine.wantlist().next().is_some();
-        self.wanting.store(wanting, Ordering::Relaxed);
+        let wanted = self.engine.wantlist().count();
+        self.wanting.store(wanted > 0, Ordering::Relaxed);
         self.sweeps = self.sweeps.wrapping_add(1);
+        if wanted > 0 {
+            self.look_again(wanted);
+        }
         if self.sweeps.is_multiple_of(COMPARE_EVERY) {
             self.compare().await;
         }

@@ -19,10 +19,10 @@ use crate::task;
 
 /// Blocks that wait to be put; with those of one batch, what a fast peer may hold in memory.
 pub const WAITING: usize = 64;
+/// Batches that were put and are not looked at yet.
+const TOLD: usize = 8;
 /// Blocks put in one batch.
 const BATCH_BLOCKS: usize = 64;
-/// Batches that are told of: as many as blocks wait or are being put.
-const BATCHES: usize = WAITING + BATCH_BLOCKS;
 /// Bytes put in one batch, as far as blocks allow.
 const BATCH_BYTES: usize = 8 << 20;
 
@@ -45,11 +45,11 @@ pub struct Arrived {
 /// Blocks that are in the store now, with their sizes in bytes.
 pub type Kept = Vec<(Cid, u32)>;
 
-/// Starts the thread. Every batch that was put is told of; the channel never fills up, since it
-/// takes as many batches as blocks can wait.
+/// Starts the thread; it ends when nobody can give it blocks any more and all are put. Every batch
+/// that was put is told of: whoever gives blocks must listen while it waits for room.
 pub fn start(store: Store) -> (mpsc::Sender<Arrived>, mpsc::Receiver<Kept>) {
     let (arrive, mut arrived) = mpsc::channel::<Arrived>(WAITING);
-    let (tell, told) = mpsc::channel(BATCHES);
+    let (tell, told) = mpsc::channel(TOLD);
     task::detach_blocking(move || {
         while let Some(first) = arrived.blocking_recv() {
             let mut bytes = first.block.data().len();
@@ -62,9 +62,9 @@ pub fn start(store: Store) -> (mpsc::Sender<Arrived>, mpsc::Receiver<Kept>) {
                 batch.push(next);
             }
             let kept = keep(&store, batch);
-            // The driver is gone only when nobody waits any more.
-            if !kept.is_empty() && tell.blocking_send(kept).is_err() {
-                return;
+            // Without anybody to tell, what came is put all the same.
+            if !kept.is_empty() {
+                let _ = tell.blocking_send(kept);
             }
         }
     });

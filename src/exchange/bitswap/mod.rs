@@ -18,6 +18,8 @@ mod driver;
 mod keeper;
 mod reader;
 mod sender;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
