@@ -236,7 +236,8 @@ impl Node {
             // The gate is held while pinning, not while fetching: that may take hours. What is
             // collected in between is fetched again.
             match self.pin_here(pins.clone(), progress.clone()).await {
-                Err(StoreError::Missing(_)) if self.is_online() && !last => {}
+                Err(StoreError::Missing(_) | StoreError::Corrupt { .. })
+                    if self.is_online() && !last => {}
                 pinned => {
                     pinned.map_err(not_found)?;
                     break;
