@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Args, Error, Reply, Router};
-use crate::node::KUBO_REPO;
 use crate::config::units::parse_duration;
+use crate::node::KUBO_REPO;
 use crate::node::repo::{Fate, RepoVerified, RepoVerifyOptions};
 
 #[derive(Default, Deserialize)]

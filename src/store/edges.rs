@@ -324,14 +324,23 @@ impl Core {
     }
 
     /// At most `limit` complete parents of a block.
-    pub(super) fn parents(
+    fn parents(&self, hash: &Multihash, limit: usize) -> Result<Vec<Multihash>, StoreError> {
+        self.parents_after(hash, None, limit)
+    }
+
+    /// The same, from the first one after `after`, in the order of their multihashes.
+    pub(super) fn parents_after(
         &self,
         hash: &Multihash,
+        after: Option<&Multihash>,
         limit: usize,
     ) -> Result<Vec<Multihash>, StoreError> {
         let prefix = keys::block(hash);
-        let marker = Some(prefix.as_ref());
-        let rows = self.backend.page(Family::Edges, &prefix, marker, limit)?;
+        let last = match after {
+            Some(parent) => keys::edge(hash, parent),
+            None => keys::complete(hash),
+        };
+        let rows = self.backend.page(Family::Edges, &prefix, Some(&last), limit)?;
         let parent = |(key, _): &(Bytes, Bytes)| {
             let parent = key.strip_prefix(prefix.as_ref()).and_then(keys::split_hash);
             parent.map(|(hash, _)| hash).ok_or_else(|| super::damaged("edges", key))

@@ -139,12 +139,17 @@ impl Core {
         Ok(true)
     }
 
-    /// Gives the space of freed blocks back to the disk.
+    /// Gives the space of freed blocks back to the disk. That of payload stays where it is while
+    /// the database would stumble over damage.
     ///
     /// # Errors
     /// The database's.
     pub fn compact(&self) -> Result<(), StoreError> {
-        for family in [Family::Payload, Family::Index, Family::Edges] {
+        match self.payload_is_damaged()? {
+            true => tracing::warn!("payload is damaged and not compacted: space stays taken"),
+            false => self.backend.compact(Family::Payload)?,
+        }
+        for family in [Family::Index, Family::Edges] {
             self.backend.compact(family)?;
         }
         Ok(())

@@ -28,6 +28,8 @@ pub const META_PENDING: &[u8] = b"pending/";
 
 /// What the keys of damaged blocks begin with, in `meta`.
 pub const META_QUARANTINE: &[u8] = b"quarantine/";
+/// Row of `meta` that says: a block was found damaged outside of the blob files.
+pub const META_TABLES_DAMAGED: &[u8] = b"tables-damaged";
 
 /// First byte of pin rows kept by CID.
 const PIN_BY_CID: u8 = b'c';

@@ -9,6 +9,8 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
+
 use super::backend::{Batch, Durability, Family};
 use super::{Core, StoreError, keys, lock};
 use crate::ipld::block::Block;
@@ -77,7 +79,7 @@ impl Core {
                 && known.len() < ROWS_MAX
                 && known.insert(*cid.hash())
             {
-                tracing::error!("{error}; it counts as absent until it is put or fetched again");
+                tracing::warn!("{error}; it counts as absent until it is put or fetched again");
                 self.note(cid.hash(), cause);
             }
             looked
@@ -87,11 +89,25 @@ impl Core {
     fn note(&self, hash: &Multihash, cause: &str) {
         let cause: String = cause.chars().take(CAUSE_MAX).collect();
         let mut batch = Batch::default();
+        if !cause.contains("Blob") {
+            batch.put(Family::Meta, keys::META_TABLES_DAMAGED.into(), Bytes::new());
+        }
         batch.put(Family::Meta, keys::quarantine(hash), cause.into());
         if let Err(unwritten) = self.backend.write(batch, Durability::Logged) {
             // The disk has worse troubles; the next process finds the block again.
             tracing::warn!("cannot note that a block is damaged: {unwritten}");
         }
+    }
+
+    /// Whether a compaction of payload would meet damage. RocksDB takes no write any more once one
+    /// has, until it is opened again. A damaged blob is met while its block is here, a damaged
+    /// table until it is gone, which nobody tells: it counts for ever.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn payload_is_damaged(&self) -> Result<bool, StoreError> {
+        let tables = self.backend.get(Family::Meta, keys::META_TABLES_DAMAGED)?;
+        Ok(tables.is_some() || self.quarantined() > 0)
     }
 
     /// Adds to a batch that writes or deletes the block: its row in the quarantine goes with it.
@@ -105,7 +121,8 @@ impl Core {
     /// The batch of [`Self::lift_with`] is written.
     pub(super) fn lifted<'a>(&self, hashes: impl IntoIterator<Item = &'a Multihash>) {
         if self.quarantined() > 0 {
-            self.quarantine.change(|known| hashes.into_iter().for_each(|hash| _ = known.remove(hash)));
+            self.quarantine
+                .change(|known| hashes.into_iter().for_each(|hash| _ = known.remove(hash)));
         }
     }
 

@@ -20,6 +20,7 @@ pub fn run<B: Backend>(open: impl Fn(&str) -> B) {
     a_dead_operation_leaves_no_payload(open("dead"));
     a_damaged_block_is_absent_until_it_is_put_again(open("damaged"));
     damage_in_garbage_holds_nothing(open("damaged garbage"));
+    pins_change_all_or_none(open("pins together"));
     another_layout_is_refused(open("layout"));
 }
 
@@ -197,6 +198,33 @@ fn a_dead_operation_leaves_no_payload(backend: impl Backend) {
     assert_eq!(collect(&store), 0);
     assert!(here(&store, &block(0)), "another operation made this one exist");
     assert_eq!(core.payload_bytes().unwrap(), block(0).data().len() as u64);
+}
+
+fn pins_change_all_or_none(backend: impl Backend) {
+    let store = Store::over(Box::new(backend)).unwrap();
+    let core = store.core();
+    let (leaf, other, absent) = (raw("leaf"), raw("other"), raw("absent"));
+    let root = parent(&[&leaf]);
+    add(&store, &[&leaf, &other, &root], None);
+    let named = |block: &Block, name: &str| Pin::new(*block.cid(), Mode::Recursive, name).unwrap();
+    core.pin_all(&[named(&root, "one"), named(&other, ""), named(&root, "two")]).unwrap();
+    let rows = core.rows(Family::Pins, b"n").count();
+    assert_eq!((rows, core.pin_row(root.cid()).unwrap().unwrap().name), (1, "two".to_owned()));
+    let both = [*root.cid(), *absent.cid()];
+    assert!(core.unpin_all(&both, true).is_err());
+    assert!(core.pin_row(root.cid()).unwrap().is_some(), "none of them");
+    // A multihash under many codecs: only the last of its pins is recursive.
+    for code in 0x300..0x30a {
+        let pin = Pin::new(Cid::new_v1(code, *root.cid().hash()), Mode::Direct, "").unwrap();
+        core.pin(&pin).unwrap();
+    }
+    core.unpin(root.cid(), true).unwrap();
+    let last = Cid::new_v1(0x70, *root.cid().hash());
+    core.pin(&Pin::new(last, Mode::Recursive, "").unwrap()).unwrap();
+    let state = core.pin_state(leaf.cid()).unwrap();
+    assert!(matches!(state, Some(PinState::Indirect(cid)) if cid == last), "{state:?}");
+    core.unpin_all(&[last, *other.cid()], true).unwrap();
+    assert_eq!(core.pin_state(leaf.cid()).unwrap(), None);
 }
 
 /// Loses a block's bytes behind the store's back.

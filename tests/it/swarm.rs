@@ -39,7 +39,7 @@ impl Node {
     }
 
     /// Stops it and starts it again where it listened.
-    fn restart(&mut self, between: impl FnOnce()) {
+    pub fn restart(&mut self, between: impl FnOnce()) {
         let listened = lines(&self.repo, &["swarm", "addrs", "listen"]);
         let listened = json!(listened).to_string();
         self.repo.ok(["config", "--json", "Addresses.Swarm", &listened]);
@@ -66,7 +66,8 @@ impl Node {
         }
     }
 
-    fn connect(&self, other: &Self) {
+    /// Connects it to another.
+    pub fn connect(&self, other: &Self) {
         let said = self.repo.ok(["swarm", "connect", &other.address]);
         assert_eq!(said, format!("connect {} success", other.id));
         other.awaits(1);
