@@ -146,7 +146,7 @@ impl Core {
     /// The database's.
     pub fn compact(&self) -> Result<(), StoreError> {
         match self.payload_is_damaged()? {
-            true => tracing::warn!("payload is damaged and not compacted: space stays taken"),
+            true => tracing::info!("payload is damaged and not compacted: space stays taken"),
             false => self.backend.compact(Family::Payload)?,
         }
         for family in [Family::Index, Family::Edges] {

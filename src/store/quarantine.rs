@@ -49,7 +49,7 @@ impl Core {
                 match row {
                     Ok((key, _)) => known.extend(keys::quarantined(&key)),
                     Err(error) => {
-                        tracing::warn!("cannot read which blocks are damaged: {error}");
+                        tracing::info!("cannot read which blocks are damaged: {error}");
                         return;
                     }
                 }
@@ -79,7 +79,7 @@ impl Core {
                 && known.len() < ROWS_MAX
                 && known.insert(*cid.hash())
             {
-                tracing::warn!("{error}; it counts as absent until it is put or fetched again");
+                tracing::info!("{error}; it counts as absent until it is put or fetched again");
                 self.note(cid.hash(), cause);
             }
             looked
@@ -95,7 +95,7 @@ impl Core {
         batch.put(Family::Meta, keys::quarantine(hash), cause.into());
         if let Err(unwritten) = self.backend.write(batch, Durability::Logged) {
             // The disk has worse troubles; the next process finds the block again.
-            tracing::warn!("cannot note that a block is damaged: {unwritten}");
+            tracing::info!("cannot note that a block is damaged: {unwritten}");
         }
     }
 
