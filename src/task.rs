@@ -15,6 +15,11 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     join(tokio::task::spawn_blocking(work)).await
 }
 
+/// Waits for async work in blocking work: for that alone, never in a task.
+pub fn wait<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Handle::current().block_on(work)
+}
+
 /// Starts blocking work whose results arrive by a channel; nobody waits for its end.
 pub fn detach_blocking(work: impl FnOnce() + Send + 'static) {
     drop(tokio::task::spawn_blocking(work));

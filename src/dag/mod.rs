@@ -156,10 +156,14 @@ impl Dag {
     /// # Errors
     /// [`DagError::NotFound`] with nobody to ask; the store's; the exchange's.
     pub async fn block(&self, cid: &Cid) -> Result<Block, DagError> {
-        match (self.store.get(cid).await?, &self.session) {
-            (Some(block), _) => Ok(block),
-            (None, Some(session)) => self.ask(&**session, *cid).await,
-            (None, None) => Err(DagError::NotFound(Box::new(*cid))),
+        match (self.store.get(cid).await, &self.session) {
+            (Ok(Some(block)), _) => Ok(block),
+            // What the disk has lost others may have: it is written anew when it comes.
+            (Ok(None) | Err(StoreError::Corrupt { .. }), Some(session)) => {
+                self.ask(&**session, *cid).await
+            }
+            (Ok(None), None) => Err(DagError::NotFound(Box::new(*cid))),
+            (Err(error), _) => Err(error.into()),
         }
     }
 

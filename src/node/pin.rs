@@ -236,7 +236,8 @@ impl Node {
             // The gate is held while pinning, not while fetching: that may take hours. What is
             // collected in between is fetched again.
             match self.pin_here(pins.clone(), progress.clone()).await {
-                Err(StoreError::Missing(_)) if self.is_online() && !last => {}
+                Err(StoreError::Missing(_) | StoreError::Corrupt { .. })
+                    if self.is_online() && !last => {}
                 pinned => {
                     pinned.map_err(not_found)?;
                     break;
@@ -261,7 +262,7 @@ impl Node {
         self.store.run(pin).await
     }
 
-    /// Removes pins.
+    /// Removes pins: all of them or none.
     ///
     /// # Errors
     /// A path's; that there is no such pin.
@@ -270,15 +271,13 @@ impl Node {
         for path in paths {
             cids.push(self.dag.resolve_block(path).await?);
         }
-        for cid in cids.clone() {
-            let recursive = options.recursive;
-            let shared = self.gate.clone().read_owned().await;
-            let unpin = move |core: &crate::store::Core| {
-                let _shared = shared;
-                core.unpin(&cid, recursive)
-            };
-            self.store.run(unpin).await?;
-        }
+        let (recursive, pinned) = (options.recursive, cids.clone());
+        let shared = self.gate.clone().read_owned().await;
+        let unpin = move |core: &crate::store::Core| {
+            let _shared = shared;
+            core.unpin_all(&pinned, recursive)
+        };
+        self.store.run(unpin).await?;
         Ok(cids)
     }
 
@@ -322,7 +321,8 @@ impl Node {
         let node = self.clone();
         task::detach(async move {
             let (core, sender) = (node.store.core(), out.clone());
-            let roots = task::blocking(move || list_own(&core, wanted, part.as_deref(), &sender));
+            let roots =
+                task::blocking(move || list_own(&core, wanted, part.as_deref(), indirect, &sender));
             let listed = match roots.await {
                 Ok(own) if indirect => node.list_below(own, &out).await,
                 Ok(_) => Ok(()),
@@ -419,16 +419,20 @@ impl Node {
     }
 }
 
-/// Sends the pins set by hand and gives them back.
+/// Sends the pins set by hand; gives them back where what is below them is listed, too, and else
+/// costs the memory of a page.
 fn list_own(
     core: &crate::store::Core,
     wanted: Wanted,
     name: Option<&str>,
+    keep: bool,
     out: &mpsc::Sender<Result<PinRow, Error>>,
 ) -> Result<Vec<Pin>, StoreError> {
     let mut own = Vec::new();
     core.each_pin(&mut |pin| {
-        own.push(pin.clone());
+        if keep {
+            own.push(pin.clone());
+        }
         let row = row_of(pin);
         let named = name.is_none_or(|part| row.name.contains(part));
         !named || !wanted.takes(&row.kept) || out.blocking_send(Ok(row)).is_ok()

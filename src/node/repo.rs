@@ -1,13 +1,16 @@
 //! `repo`: how much there is, and whether it is what it was.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{Error, Node, RESULTS, Results};
-use crate::ipld::cid::{self, Cid};
+use crate::dag::Dag;
+use crate::ipld::cid::{self, Cid, Multihash};
 use crate::store::Core;
 use crate::task;
 
@@ -31,13 +34,13 @@ pub struct RepoStat {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct RepoVerifyOptions {
-    /// Delete corrupt blocks: not supported yet.
+    /// Delete corrupt blocks, pinned or not.
     #[arg(long)]
     pub drop: bool,
-    /// Delete corrupt blocks and fetch them again: not supported yet.
+    /// Fetch corrupt blocks again; those that nobody sends stay as they are.
     #[arg(long)]
     pub heal: bool,
-    /// How long to fetch one block.
+    /// How long to fetch one block: 30s unless told otherwise, 0 for as long as it takes.
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heal_timeout: Option<String>,
@@ -52,11 +55,36 @@ pub enum RepoVerified {
         cid: Cid,
         /// Why, in a line.
         cause: String,
+        /// What became of it.
+        fate: Fate,
     },
     /// So many blocks have been read.
     Progress(u64),
     /// Every block is right.
     Sound,
+    /// What was corrupt was dealt with: says how, in a line.
+    Mended(String),
+}
+
+/// What became of a corrupt block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It lies where it lay, and counts as absent.
+    Left,
+    /// It was deleted.
+    Removed,
+    /// It was fetched and written anew.
+    Healed,
+    /// It could not be fetched: says why.
+    Unhealed(String),
+}
+
+/// What is done about corrupt blocks.
+#[derive(Clone)]
+enum Remedy {
+    Nothing,
+    Drop,
+    Heal(Dag),
 }
 
 impl Node {
@@ -71,20 +99,29 @@ impl Node {
         Ok(())
     }
 
-    /// Reads every block and hashes it again. Ends with [`RepoVerified::Sound`], or with
-    /// [`Error::Corrupt`] when any block is damaged.
+    /// Reads every block and hashes it again. Ends with [`RepoVerified::Sound`], with
+    /// [`RepoVerified::Mended`], or with [`Error::Corrupt`] when any block is still damaged. One
+    /// block is fetched no longer than `patience`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for options that change the store, at once.
-    pub fn repo_verify(&self, options: &RepoVerifyOptions) -> Result<Results<RepoVerified>, Error> {
-        if options.drop || options.heal {
-            let name = if options.drop { "drop" } else { "heal" };
-            return Err(Error::Unsupported(format!("--{name} is not supported yet")));
-        }
+    /// [`Error::Offline`] when blocks are to be fetched and there is no network, at once.
+    pub fn repo_verify(
+        &self,
+        options: &RepoVerifyOptions,
+        patience: Option<Duration>,
+    ) -> Result<Results<RepoVerified>, Error> {
+        let remedy = match (options.heal, options.drop) {
+            (true, _) => {
+                self.network()?;
+                Remedy::Heal(self.session(patience).dag)
+            }
+            (false, true) => Remedy::Drop,
+            (false, false) => Remedy::Nothing,
+        };
         let (out, told) = mpsc::channel(RESULTS);
-        let core = self.store.core();
+        let node = self.clone();
         task::detach_blocking(move || {
-            if let Err(error) = verify(&core, &out) {
+            if let Err(error) = node.verify(&remedy, &out) {
                 // A reader that is gone wants no error either.
                 let _ = out.blocking_send(Err(error));
             }
@@ -108,29 +145,92 @@ impl Node {
     }
 }
 
-/// Tells of every block that is not as it was.
-fn verify(core: &Core, out: &mpsc::Sender<Result<RepoVerified, Error>>) -> Result<(), Error> {
-    let (mut read, mut corrupt, mut heard) = (0_u64, 0_u64, true);
-    core.verify_each(&mut |hash, wrong| {
-        read += 1;
-        if let Some(cause) = wrong {
-            corrupt += 1;
-            let event = RepoVerified::Corrupt { cid: cid::of_hash(hash), cause };
-            heard &= out.blocking_send(Ok(event)).is_ok();
+impl Node {
+    /// Tells of every block that is not as it was, and does something about it.
+    fn verify(
+        &self,
+        remedy: &Remedy,
+        out: &mpsc::Sender<Result<RepoVerified, Error>>,
+    ) -> Result<(), Error> {
+        let core = self.store.core();
+        let (mut read, mut tally, mut heard) = (0_u64, Tally::default(), true);
+        core.verify_each(&mut |hash, wrong| {
+            read += 1;
+            if let Some(cause) = wrong {
+                let fate = self.mend(&core, hash, remedy);
+                tally.count(&fate);
+                let event = RepoVerified::Corrupt { cid: cid::of_hash(hash), cause, fate };
+                heard &= out.blocking_send(Ok(event)).is_ok();
+            }
+            if read.is_multiple_of(REPORT_BLOCKS) {
+                heard &= out.blocking_send(Ok(RepoVerified::Progress(read))).is_ok();
+            }
+            heard
+        })?;
+        let last = match tally {
+            Tally { corrupt: 0, .. } => RepoVerified::Sound,
+            Tally { left: 0, unhealed: 0, .. } => RepoVerified::Mended(tally.to_string()),
+            _ => return Err(Error::Corrupt(tally.to_string())),
+        };
+        for event in [RepoVerified::Progress(read), last] {
+            // A reader that is gone is not waited for.
+            let _ = out.blocking_send(Ok(event));
         }
-        if read.is_multiple_of(REPORT_BLOCKS) {
-            heard &= out.blocking_send(Ok(RepoVerified::Progress(read))).is_ok();
+        Ok(())
+    }
+
+    fn mend(&self, core: &Core, hash: &Multihash, remedy: &Remedy) -> Fate {
+        match remedy {
+            Remedy::Nothing => Fate::Left,
+            Remedy::Drop => {
+                // An operation may be writing it anew: then it is not to be deleted.
+                let _exclusive = self.gate.blocking_write();
+                match core.drop_damaged(hash) {
+                    Ok(_) => Fate::Removed,
+                    Err(error) => {
+                        tracing::warn!("cannot delete a damaged block: {error}");
+                        Fate::Left
+                    }
+                }
+            }
+            Remedy::Heal(dag) => match task::wait(dag.block(&cid::of_hash(hash))) {
+                Ok(_) => Fate::Healed,
+                Err(error) => Fate::Unhealed(error.to_string()),
+            },
         }
-        heard
-    })?;
-    if corrupt > 0 {
-        return Err(Error::Corrupt(format!("verify complete, {corrupt} blocks corrupt")));
     }
-    for event in [RepoVerified::Progress(read), RepoVerified::Sound] {
-        // A reader that is gone is not waited for.
-        let _ = out.blocking_send(Ok(event));
+}
+
+/// Corrupt blocks, and what became of them.
+#[derive(Default)]
+struct Tally {
+    corrupt: u64,
+    left: u64,
+    removed: u64,
+    healed: u64,
+    unhealed: u64,
+}
+
+impl Tally {
+    fn count(&mut self, fate: &Fate) {
+        self.corrupt += 1;
+        *match fate {
+            Fate::Left => &mut self.left,
+            Fate::Removed => &mut self.removed,
+            Fate::Healed => &mut self.healed,
+            Fate::Unhealed(_) => &mut self.unhealed,
+        } += 1;
     }
-    Ok(())
+}
+
+/// Kubo's summary.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "verify complete, {} blocks corrupt", self.corrupt)?;
+        let counts =
+            [(self.removed, "removed"), (self.healed, "healed"), (self.unhealed, "failed to heal")];
+        counts.iter().filter(|(n, _)| *n > 0).try_for_each(|(n, what)| write!(f, ", {n} {what}"))
+    }
 }
 
 /// Bytes of all files below a folder. RocksDB deletes files at any time: one that vanishes while

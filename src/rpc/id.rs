@@ -6,9 +6,6 @@ use serde_json::{Value, json};
 use super::{Args, Error, Reply, Router, peer};
 use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
 
-/// The family of protocols. Kubo no longer tells it; clients written for older releases insist.
-const FAMILY: &str = "ipfs/0.1.0";
-
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 struct IdOptions {
@@ -40,9 +37,7 @@ pub async fn id(router: &Router, args: Args) -> Result<Reply, Error> {
         }
         Some(other) => router.node.who_is(other).await?,
     };
-    let mut told = peer::told(&who, print(&who.peer));
-    told["ProtocolVersion"] = json!(FAMILY);
-    Ok(Reply::Value(told))
+    Ok(Reply::Value(peer::told(&who, print(&who.peer))))
 }
 
 fn myself(router: &Router, id: Option<String>) -> Value {
@@ -51,12 +46,11 @@ fn myself(router: &Router, id: Option<String>) -> Value {
         Some(who) => peer::told(&who, String::new()),
         None => {
             json!({ "ID": "", "PublicKey": "", "Addresses": null, "AgentVersion": Node::agent(),
-            "Protocols": null })
+            "Protocols": null, "ProtocolVersion": peer::FAMILY })
         }
     };
     told["ID"] = json!(id.as_ref().unwrap_or(&settings.peer_id));
     told["PublicKey"] = json!(settings.public_key);
-    told["ProtocolVersion"] = json!(FAMILY);
     told
 }
 

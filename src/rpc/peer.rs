@@ -82,6 +82,9 @@ pub fn printer(base: Option<&str>) -> Result<impl Fn(&PeerId) -> String, Error> 
     })
 }
 
+/// The family of protocols. Kubo no longer tells it; clients written for older releases insist.
+pub const FAMILY: &str = "ipfs/0.1.0";
+
 /// A peer as `id` tells of it.
 pub fn told(who: &Who, id: String) -> Value {
     let mut addresses: Vec<String> = who.addresses.iter().map(ToString::to_string).collect();
@@ -94,6 +97,7 @@ pub fn told(who: &Who, id: String) -> Value {
         "Addresses": or_null(addresses),
         "AgentVersion": clean(&who.agent),
         "Protocols": or_null(protocols),
+        "ProtocolVersion": FAMILY,
     })
 }
 

@@ -1,11 +1,14 @@
 //! `repo`.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Args, Error, Reply, Router};
+use crate::config::units::parse_duration;
 use crate::node::KUBO_REPO;
-use crate::node::repo::{RepoVerified, RepoVerifyOptions};
+use crate::node::repo::{Fate, RepoVerified, RepoVerifyOptions};
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
@@ -40,16 +43,32 @@ pub fn version() -> Reply {
     Reply::Value(json!({ "Version": KUBO_REPO }))
 }
 
+/// How long one block is fetched, as in Kubo.
+const HEAL_TIME: Duration = Duration::from_secs(30);
+
 /// Reads every block and hashes it again.
 pub async fn verify(router: &Router, args: Args) -> Result<Reply, Error> {
     let options: RepoVerifyOptions = args.options()?;
     let print = args.printer();
-    let told = router.node.repo_verify(&options)?;
+    let patience = match options.heal_timeout.as_deref() {
+        Some(text) => parse_duration(text)
+            .map_err(|error| Error::refused(format!("invalid heal-timeout: {error}")))?,
+        None => HEAL_TIME,
+    };
+    let patience = Some(patience).filter(|time| !time.is_zero());
+    let told = router.node.repo_verify(&options, patience)?;
     Ok(Reply::lines(told, move |event| {
         let (message, blocks) = match event {
-            RepoVerified::Corrupt { cid, cause } => {
-                (format!("block {} was corrupt ({cause})", print(&cid)), 0)
+            RepoVerified::Corrupt { cid, cause, fate } => {
+                let fate = match fate {
+                    Fate::Left => String::new(),
+                    Fate::Removed => ", removed".into(),
+                    Fate::Healed => ", healed".into(),
+                    Fate::Unhealed(why) => format!(", failed to heal ({why})"),
+                };
+                (format!("block {} was corrupt ({cause}){fate}", print(&cid)), 0)
             }
+            RepoVerified::Mended(summary) => (summary, 0),
             RepoVerified::Progress(blocks) => (String::new(), blocks),
             RepoVerified::Sound => ("verify complete, all blocks validated.".into(), 0),
         };

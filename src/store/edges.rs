@@ -9,7 +9,7 @@
 //!
 //! `docs/adr/0003-edges-and-markers.md` argues the choice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -21,6 +21,8 @@ use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash, codec};
 use crate::ipld::codec as codecs;
 
+/// Nodes that cannot be read and are released in one pass over all edges.
+const UNREADABLE_MAX: usize = 256;
 /// Rows gathered before they are written, in bytes.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -144,7 +146,11 @@ impl<'a> Completing<'a> {
     /// A frame for a node that must be walked; `None` for leaves and for what is complete.
     fn open(&self, cid: &Cid) -> Result<Option<Frame>, StoreError> {
         let missing = || StoreError::Missing(Box::new(*cid));
-        let row = self.source.row(cid)?.ok_or_else(missing)?;
+        let Some(row) = self.source.row(cid)? else {
+            // A damaged block counts as absent, and says why when it is read.
+            self.source.block(cid)?;
+            return Err(missing());
+        };
         if let Some(progress) = self.progress {
             progress.count(&row);
         }
@@ -186,28 +192,95 @@ impl<'a> Completing<'a> {
 
 impl Core {
     /// Removes markers and edges from `root` down, as far as nothing else holds the nodes. Each
-    /// node is one batch, logged: a crash leaves complete nodes that GC finds.
+    /// node is one batch, logged: a crash leaves complete nodes that GC finds. A node whose bytes
+    /// do not tell its links stays complete, with what lies below it, and is added to
+    /// `unreadable`.
     ///
     /// # Errors
-    /// The database's, or a block that cannot be read: what lies below it then stays.
-    pub(super) fn release(&self, root: &Multihash) -> Result<(), StoreError> {
+    /// The database's.
+    pub(super) fn release(
+        &self,
+        root: &Multihash,
+        unreadable: &mut Vec<Multihash>,
+    ) -> Result<(), StoreError> {
         let mut stack = vec![*root];
         while let Some(hash) = stack.pop() {
             let walked = self.walked_as(&hash)?;
             if walked.is_empty() || self.is_held_whole(&hash)? {
                 continue;
             }
-            let cid = Cid::new_v1(codec::RAW, hash);
-            let block = self.get(&cid)?.ok_or_else(|| StoreError::Missing(Box::new(cid)))?;
+            let Some(children) = self.children(&hash, &walked)? else {
+                unreadable.push(hash);
+                continue;
+            };
             let mut batch = Batch::default();
             batch.delete(Family::Edges, keys::complete(&hash));
-            for code in walked {
-                for child in links(code, &block)? {
-                    batch.delete(Family::Edges, keys::edge(child.hash(), &hash));
-                    stack.push(*child.hash());
+            for child in children {
+                batch.delete(Family::Edges, keys::edge(&child, &hash));
+                stack.push(child);
+            }
+            self.backend.write(batch, Durability::Logged)?;
+        }
+        Ok(())
+    }
+
+    /// What a node links to under any of the codecs; `None` when its bytes do not tell.
+    fn children(
+        &self,
+        hash: &Multihash,
+        walked: &[u64],
+    ) -> Result<Option<Vec<Multihash>>, StoreError> {
+        let block = match self.get(&Cid::new_v1(codec::RAW, *hash)) {
+            Ok(Some(block)) => block,
+            Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for code in walked {
+            match links(*code, &block) {
+                Ok(links) => found.extend(links.iter().map(|cid| *cid.hash())),
+                Err(StoreError::Unreadable { .. }) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// Removes markers and edges of nodes that nothing holds and that cannot be read, and of what
+    /// nothing holds then. Their edges name them, so one pass over all edges finds what they link
+    /// to: dear, and only damage asks for it. Marker and edges of a node go in one batch, or a node
+    /// that is put again could be taken for complete without them. Memory: the edges of
+    /// [`UNREADABLE_MAX`] nodes.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn release_unreadable(&self, mut nodes: Vec<Multihash>) -> Result<(), StoreError> {
+        while !nodes.is_empty() {
+            let rest = nodes.split_off(nodes.len().min(UNREADABLE_MAX));
+            let mut batch = Batch::default();
+            let mut children = Vec::new();
+            for node in &nodes {
+                batch.delete(Family::Edges, keys::complete(node));
+            }
+            let nodes_now: HashSet<Multihash> = nodes.drain(..).collect();
+            for row in self.rows(Family::Edges, b"") {
+                let (key, _) = row?;
+                let damaged = || super::damaged("edges", &key);
+                let (child, parent) = keys::split_hash(&key).ok_or_else(damaged)?;
+                if parent.is_empty() {
+                    continue;
+                }
+                let (parent, _) = keys::split_hash(parent).ok_or_else(damaged)?;
+                if nodes_now.contains(&parent) {
+                    batch.delete(Family::Edges, key);
+                    children.push(child);
                 }
             }
             self.backend.write(batch, Durability::Logged)?;
+            nodes = rest;
+            for child in children {
+                self.release(&child, &mut nodes)?;
+            }
         }
         Ok(())
     }
@@ -251,14 +324,23 @@ impl Core {
     }
 
     /// At most `limit` complete parents of a block.
-    pub(super) fn parents(
+    fn parents(&self, hash: &Multihash, limit: usize) -> Result<Vec<Multihash>, StoreError> {
+        self.parents_after(hash, None, limit)
+    }
+
+    /// The same, from the first one after `after`, in the order of their multihashes.
+    pub(super) fn parents_after(
         &self,
         hash: &Multihash,
+        after: Option<&Multihash>,
         limit: usize,
     ) -> Result<Vec<Multihash>, StoreError> {
         let prefix = keys::block(hash);
-        let marker = Some(prefix.as_ref());
-        let rows = self.backend.page(Family::Edges, &prefix, marker, limit)?;
+        let last = match after {
+            Some(parent) => keys::edge(hash, parent),
+            None => keys::complete(hash),
+        };
+        let rows = self.backend.page(Family::Edges, &prefix, Some(&last), limit)?;
         let parent = |(key, _): &(Bytes, Bytes)| {
             let parent = key.strip_prefix(prefix.as_ref()).and_then(keys::split_hash);
             parent.map(|(hash, _)| hash).ok_or_else(|| super::damaged("edges", key))

@@ -35,10 +35,11 @@ impl Core {
     /// before a plan.
     ///
     /// # Errors
-    /// The database's, or a node that cannot be read.
+    /// The database's. A node that cannot be read is let go by its rows.
     pub fn release_orphans(&self) -> Result<(), StoreError> {
         let _pinning = lock(&self.pinning);
         let mut last: Option<Multihash> = None;
+        let mut unreadable = Vec::new();
         for row in self.rows(Family::Edges, b"") {
             let (key, _) = row?;
             let (hash, rest) =
@@ -46,10 +47,10 @@ impl Core {
             let marker = rest.is_empty() && last != Some(hash);
             last = Some(hash);
             if marker {
-                self.release(&hash)?;
+                self.release(&hash, &mut unreadable)?;
             }
         }
-        Ok(())
+        self.release_unreadable(unreadable)
     }
 
     /// Deletes payload that operations wrote and died before its blocks existed. Callers make sure
@@ -105,8 +106,11 @@ impl Core {
             let key = keys::block(&block.hash);
             batch.delete(Family::Index, key.clone());
             batch.delete(Family::Payload, key);
+            self.lift_with(&block.hash, &mut batch);
         }
-        Ok(self.backend.write(batch, Durability::Logged)?)
+        self.backend.write(batch, Durability::Logged)?;
+        self.lifted(blocks.iter().map(|block| &block.hash));
+        Ok(())
     }
 
     /// Deletes one block that nothing holds; tells whether it was here.
@@ -115,7 +119,7 @@ impl Core {
     /// [`StoreError::Pin`] when something holds it, or the database's.
     pub fn remove(&self, cid: &Cid) -> Result<bool, StoreError> {
         let _pinning = lock(&self.pinning);
-        let Some(row) = self.stat(cid)? else { return Ok(false) };
+        let Some(row) = self.index_row(&keys::block(cid.hash()))? else { return Ok(false) };
         if self.is_held(cid.hash())? {
             let how = match self.pin_state(cid)? {
                 Some(super::PinState::Indirect(root)) => format!("pinned: indirect via {root}"),
@@ -128,17 +132,24 @@ impl Core {
             return Err(StoreError::Pin(how));
         }
         // It may be an orphan with a marker, which must not outlive the bytes that tell its links.
-        self.release(cid.hash())?;
+        let mut unreadable = Vec::new();
+        self.release(cid.hash(), &mut unreadable)?;
+        self.release_unreadable(unreadable)?;
         self.free(&[Freed { hash: *cid.hash(), size: row.size }])?;
         Ok(true)
     }
 
-    /// Gives the space of freed blocks back to the disk.
+    /// Gives the space of freed blocks back to the disk. That of payload stays where it is while
+    /// the database would stumble over damage.
     ///
     /// # Errors
     /// The database's.
     pub fn compact(&self) -> Result<(), StoreError> {
-        for family in [Family::Payload, Family::Index, Family::Edges] {
+        match self.payload_is_damaged()? {
+            true => tracing::info!("payload is damaged and not compacted: space stays taken"),
+            false => self.backend.compact(Family::Payload)?,
+        }
+        for family in [Family::Index, Family::Edges] {
             self.backend.compact(family)?;
         }
         Ok(())

@@ -26,6 +26,11 @@ pub const FLAG_PB_LEAF: u8 = 1;
 /// What the keys of pending payload begin with, in `meta`.
 pub const META_PENDING: &[u8] = b"pending/";
 
+/// What the keys of damaged blocks begin with, in `meta`.
+pub const META_QUARANTINE: &[u8] = b"quarantine/";
+/// Row of `meta` that says: a block was found damaged outside of the blob files.
+pub const META_TABLES_DAMAGED: &[u8] = b"tables-damaged";
+
 /// First byte of pin rows kept by CID.
 const PIN_BY_CID: u8 = b'c';
 /// First byte of pin rows kept by name.
@@ -71,6 +76,17 @@ pub fn block(hash: &Multihash) -> Bytes {
 /// Where no operation runs and the index has no row, that payload is garbage.
 pub fn pending(hash: &Multihash) -> Bytes {
     [META_PENDING, hash.to_bytes().as_slice()].concat().into()
+}
+
+/// Key of the row that says: the bytes of this block were found damaged. Its value is the cause.
+pub fn quarantine(hash: &Multihash) -> Bytes {
+    [META_QUARANTINE, hash.to_bytes().as_slice()].concat().into()
+}
+
+/// The multihash in a key of the quarantine.
+pub fn quarantined(key: &[u8]) -> Option<Multihash> {
+    let (hash, rest) = split_hash(key.strip_prefix(META_QUARANTINE)?)?;
+    rest.is_empty().then_some(hash)
 }
 
 /// The multihash at the head of a key, and what follows it.

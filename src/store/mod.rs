@@ -10,6 +10,7 @@ mod garbage;
 pub mod keys;
 pub mod memory;
 pub mod pins;
+mod quarantine;
 pub mod records;
 pub mod rocks;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::ipld::block::Block;
-use crate::ipld::cid::{Cid, codec};
+use crate::ipld::cid::{Cid, Multihash, codec};
 use crate::task;
 use backend::{Backend, BackendError, Batch, Durability, Family, Row};
 pub use edges::Blocks;
@@ -79,6 +80,8 @@ pub struct Core {
     barrier: Mutex<Barrier>,
     /// Held by whoever changes pins and edges: their rows are read, then written.
     pinning: Mutex<()>,
+    /// Blocks whose bytes are damaged. Taken last, and never while a DAG is walked.
+    quarantine: quarantine::Quarantine,
     /// Whether each block is hashed again when it is read, beyond the checksum.
     hash_on_read: bool,
 }
@@ -159,26 +162,42 @@ impl Store {
 impl Core {
     fn over(backend: Box<dyn Backend>, hash_on_read: bool) -> Result<Self, StoreError> {
         let (barrier, pinning) = (Mutex::default(), Mutex::default());
-        let core = Self { backend, barrier, pinning, hash_on_read };
+        let quarantine = quarantine::Quarantine::default();
+        let core = Self { backend, barrier, pinning, quarantine, hash_on_read };
         core.check_layout()?;
+        core.load_quarantine();
         Ok(core)
     }
 
     /// The block, if it is here. Identity CIDs are always here.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] when its checksum fails or its bytes are gone.
+    /// [`StoreError::Corrupt`] when its checksum fails or its bytes are gone; it counts as absent
+    /// from then on, until it is put again.
     pub fn get(&self, cid: &Cid) -> Result<Option<Block>, StoreError> {
         if let Some(block) = Block::inline(cid) {
             return Ok(Some(block));
         }
+        if self.is_quarantined(cid.hash()) {
+            let block = self.read(cid, true)?;
+            self.lift(cid.hash())?;
+            return Ok(block);
+        }
+        match self.read(cid, self.hash_on_read) {
+            Err(StoreError::Corrupt { .. }) => self.to_quarantine(cid),
+            other => other,
+        }
+    }
+
+    /// Reads a block, and hashes it if `hash` says so.
+    fn read(&self, cid: &Cid, hash: bool) -> Result<Option<Block>, StoreError> {
         let key = keys::block(cid.hash());
         let corrupt = |cause: String| StoreError::Corrupt { cid: Box::new(*cid), cause };
         if self.index_row(&key)?.is_none() {
             return Ok(None);
         }
         match self.backend.get(Family::Payload, &key) {
-            Ok(Some(data)) if self.hash_on_read => {
+            Ok(Some(data)) if hash => {
                 Block::verified(*cid, data).map(Some).map_err(|e| corrupt(e.to_string()))
             }
             Ok(Some(data)) => Ok(Some(Block::from_store(*cid, data))),
@@ -188,7 +207,8 @@ impl Core {
         }
     }
 
-    /// What the index says of a block, without touching its bytes.
+    /// What the index says of a block, without touching its bytes. One that was found damaged is
+    /// not here: whoever needs it is to get it elsewhere.
     ///
     /// # Errors
     /// The database's.
@@ -197,7 +217,15 @@ impl Core {
             let size = u32::try_from(block.data().len()).unwrap_or(u32::MAX);
             return Ok(Some(IndexRow { size, flags: 0, hour: 0 }));
         }
-        self.index_row(&keys::block(cid.hash()))
+        match self.is_quarantined(cid.hash()) {
+            true => Ok(None),
+            false => self.index_row(&keys::block(cid.hash())),
+        }
+    }
+
+    /// Whether a block is here and need not be written.
+    fn is_sound(&self, hash: &Multihash, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.index_row(key)?.is_some() && !self.is_quarantined(hash))
     }
 
     /// Whether the index knows that the block has no links: no need to open it.
@@ -215,7 +243,7 @@ impl Core {
     /// The database's.
     pub fn each_block(
         &self,
-        visit: &mut dyn FnMut(&crate::ipld::cid::Multihash, IndexRow) -> bool,
+        visit: &mut dyn FnMut(&Multihash, IndexRow) -> bool,
     ) -> Result<(), StoreError> {
         for row in self.rows(Family::Index, b"") {
             let (key, value) = row?;

@@ -1,6 +1,7 @@
 //! Pins: the roots that keep blocks alive. One row a CID, found by CID or by name.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ptr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -13,6 +14,9 @@ use crate::ipld::cid::{Cid, Multihash};
 
 /// Longest name of a pin, in bytes (Kubo's limit).
 pub const NAME_MAX_BYTES: usize = 255;
+
+/// Parents read at a time on the way up to a pin.
+const PARENTS: usize = 64;
 
 /// How far a pin reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,10 @@ impl Pin {
     }
 }
 
+fn already(pin: &Pin) -> StoreError {
+    StoreError::Pin(format!("{} already pinned recursively", pin.cid))
+}
+
 impl Core {
     /// Pins a DAG or a block that is here, replacing an earlier pin of the same CID.
     ///
@@ -133,7 +141,17 @@ impl Core {
     /// Callers hold [`Core::pinning`].
     fn pin_by(&self, pins: &[Pin], mut completing: Completing<'_>) -> Result<(), StoreError> {
         let mut rows = Batch::default();
+        // Of several pins of one CID the last stands: the rows of the others are never written.
+        let mut standing: HashMap<Cid, &Pin> = HashMap::new();
         for pin in pins {
+            let before = standing.insert(pin.cid, pin);
+            if pin.mode == Mode::Direct && before.is_some_and(|b| b.mode == Mode::Recursive) {
+                return Err(already(pin));
+            }
+        }
+        for pin in
+            pins.iter().filter(|pin| standing.get(&pin.cid).is_some_and(|p| ptr::eq(*p, *pin)))
+        {
             self.add_pin(pin, &mut completing, &mut rows)?;
         }
         let mut batch = completing.finish();
@@ -154,7 +172,7 @@ impl Core {
     ) -> Result<(), StoreError> {
         if let Some(old) = self.pin_row(&pin.cid)? {
             if old.mode == Mode::Recursive && pin.mode == Mode::Direct {
-                return Err(StoreError::Pin(format!("{} already pinned recursively", pin.cid)));
+                return Err(already(pin));
             }
             rows.delete(Family::Pins, keys::pin_name(&old.name, &old.cid));
         }
@@ -177,18 +195,28 @@ impl Core {
     /// # Errors
     /// [`StoreError::Pin`] when there is no such pin, or it is recursive and `recursive` is not set.
     pub fn unpin(&self, cid: &Cid, recursive: bool) -> Result<(), StoreError> {
+        self.unpin_all(std::slice::from_ref(cid), recursive)
+    }
+
+    /// The same for several pins: all of them or none.
+    ///
+    /// # Errors
+    /// As [`Self::unpin`].
+    pub fn unpin_all(&self, cids: &[Cid], recursive: bool) -> Result<(), StoreError> {
         let _pinning = lock(&self.pinning);
-        let Some(pin) = self.pin_row(cid)? else {
-            return Err(StoreError::Pin("not pinned or pinned indirectly".into()));
-        };
-        if pin.mode == Mode::Recursive && !recursive {
-            return Err(StoreError::Pin(format!("{cid} is pinned recursively")));
-        }
         let mut batch = Batch::default();
-        batch.delete(Family::Pins, keys::pin(cid));
-        batch.delete(Family::Pins, keys::pin_name(&pin.name, cid));
+        for cid in cids {
+            let Some(pin) = self.pin_row(cid)? else {
+                return Err(StoreError::Pin("not pinned or pinned indirectly".into()));
+            };
+            if pin.mode == Mode::Recursive && !recursive {
+                return Err(StoreError::Pin(format!("{cid} is pinned recursively")));
+            }
+            batch.delete(Family::Pins, keys::pin(cid));
+            batch.delete(Family::Pins, keys::pin_name(&pin.name, cid));
+        }
         self.backend.write(batch, Durability::Synced)?;
-        self.let_go(cid.hash())
+        cids.iter().try_for_each(|cid| self.let_go(cid.hash()))
     }
 
     /// Pins `to` under the name of the recursive pin `from`, and removes that one if `unpin` says
@@ -222,13 +250,10 @@ impl Core {
         if unpin { self.let_go(from.hash()) } else { Ok(()) }
     }
 
-    /// Releases what a removed pin held.
+    /// Releases what a removed pin held. What cannot be read stays complete: the next GC lets it
+    /// go by its rows, which would take too long here.
     fn let_go(&self, hash: &Multihash) -> Result<(), StoreError> {
-        match self.release(hash) {
-            // The pin is gone, as asked. What cannot be read now is let go by a later GC.
-            Err(StoreError::Corrupt { .. } | StoreError::Missing(_)) => Ok(()),
-            other => other,
-        }
+        self.release(hash, &mut Vec::new())
     }
 
     /// The pin of exactly this CID.
@@ -267,17 +292,36 @@ impl Core {
         Ok(self.root_above(cid.hash())?.map(PinState::Indirect))
     }
 
+    /// Complete parents of a block, read as they are asked for.
+    fn each_parent(&self, hash: &Multihash) -> impl Iterator<Item = Result<Multihash, StoreError>> {
+        let mut after = None;
+        let mut page = Vec::new().into_iter();
+        let hash = *hash;
+        std::iter::from_fn(move || {
+            if page.len() == 0 {
+                match self.parents_after(&hash, after.as_ref(), PARENTS) {
+                    Ok(found) => page = found.into_iter(),
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            after = page.next();
+            after.map(Ok)
+        })
+    }
+
     /// A recursive pin above a block.
     fn root_above(&self, hash: &Multihash) -> Result<Option<Cid>, StoreError> {
         let mut seen: HashSet<Multihash> = HashSet::from([*hash]);
         let mut climbing = vec![*hash];
         while let Some(below) = climbing.pop() {
-            for parent in self.parents(&below, usize::MAX)? {
+            // A page at a time: the first of many parents may well be pinned.
+            for parent in self.each_parent(&below) {
+                let parent = parent?;
                 if !seen.insert(parent) {
                     continue;
                 }
-                let pins = self.backend.page(Family::Pins, &keys::pin_prefix(&parent), None, 8)?;
-                for (key, value) in pins {
+                for row in self.rows(Family::Pins, &keys::pin_prefix(&parent)) {
+                    let (key, value) = row?;
                     let pin = Pin::decode(&key, &value)?;
                     if pin.mode == Mode::Recursive {
                         return Ok(Some(pin.cid));

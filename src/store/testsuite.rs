@@ -18,6 +18,9 @@ pub fn run<B: Backend>(open: impl Fn(&str) -> B) {
     a_shared_subtree_outlives_one_of_its_pins(open("shared"));
     large_operations_are_whole(open("large"));
     a_dead_operation_leaves_no_payload(open("dead"));
+    a_damaged_block_is_absent_until_it_is_put_again(open("damaged"));
+    damage_in_garbage_holds_nothing(open("damaged garbage"));
+    pins_change_all_or_none(open("pins together"));
     another_layout_is_refused(open("layout"));
 }
 
@@ -195,6 +198,97 @@ fn a_dead_operation_leaves_no_payload(backend: impl Backend) {
     assert_eq!(collect(&store), 0);
     assert!(here(&store, &block(0)), "another operation made this one exist");
     assert_eq!(core.payload_bytes().unwrap(), block(0).data().len() as u64);
+}
+
+fn pins_change_all_or_none(backend: impl Backend) {
+    let store = Store::over(Box::new(backend)).unwrap();
+    let core = store.core();
+    let (leaf, other, absent) = (raw("leaf"), raw("other"), raw("absent"));
+    let root = parent(&[&leaf]);
+    add(&store, &[&leaf, &other, &root], None);
+    let named = |block: &Block, name: &str| Pin::new(*block.cid(), Mode::Recursive, name).unwrap();
+    core.pin_all(&[named(&root, "one"), named(&other, ""), named(&root, "two")]).unwrap();
+    let rows = core.rows(Family::Pins, b"n").count();
+    assert_eq!((rows, core.pin_row(root.cid()).unwrap().unwrap().name), (1, "two".to_owned()));
+    let both = [*root.cid(), *absent.cid()];
+    assert!(core.unpin_all(&both, true).is_err());
+    assert!(core.pin_row(root.cid()).unwrap().is_some(), "none of them");
+    // A multihash under many codecs: only the last of its pins is recursive.
+    for code in 0x300..0x30a {
+        let pin = Pin::new(Cid::new_v1(code, *root.cid().hash()), Mode::Direct, "").unwrap();
+        core.pin(&pin).unwrap();
+    }
+    core.unpin(root.cid(), true).unwrap();
+    let last = Cid::new_v1(0x70, *root.cid().hash());
+    core.pin(&Pin::new(last, Mode::Recursive, "").unwrap()).unwrap();
+    let state = core.pin_state(leaf.cid()).unwrap();
+    assert!(matches!(state, Some(PinState::Indirect(cid)) if cid == last), "{state:?}");
+    core.unpin_all(&[last, *other.cid()], true).unwrap();
+    assert_eq!(core.pin_state(leaf.cid()).unwrap(), None);
+}
+
+/// Loses a block's bytes behind the store's back.
+fn lose(store: &Store, block: &Block) {
+    let mut batch = Batch::default();
+    batch.delete(Family::Payload, super::keys::block(block.cid().hash()));
+    store.core().backend.write(batch, Durability::Synced).unwrap();
+}
+
+fn a_damaged_block_is_absent_until_it_is_put_again(backend: impl Backend) {
+    let store = Store::over(Box::new(backend)).unwrap();
+    let core = store.core();
+    let (leaf, other) = (raw("leaf"), raw("other"));
+    let root = parent(&[&leaf, &other]);
+    add(&store, &[&leaf, &other, &root], Some(&root));
+    for block in [&leaf, &root] {
+        lose(&store, block);
+        assert!(core.stat(block.cid()).unwrap().is_some(), "nobody has read it yet");
+        for _ in 0..2 {
+            assert!(matches!(core.get(block.cid()), Err(StoreError::Corrupt { .. })));
+        }
+        assert!(core.stat(block.cid()).unwrap().is_none());
+        core.load_quarantine();
+        assert!(core.is_quarantined(block.cid().hash()), "the row says so");
+        assert_eq!(collect(&store), 0, "a pin holds it, and what is below it");
+    }
+    let pin = Pin::new(*root.cid(), Mode::Recursive, "again").unwrap();
+    assert!(matches!(core.pin(&pin), Err(StoreError::Corrupt { .. })));
+    assert_eq!(core.put_unpinned(&[leaf.clone(), other.clone()]).unwrap(), [*leaf.cid()]);
+    assert!(here(&store, &leaf));
+    add(&store, &[&root], Some(&root));
+    assert!(here(&store, &root) && core.quarantined() == 0);
+    core.load_quarantine();
+    assert_eq!(core.quarantined(), 0, "its row is gone");
+    assert!(!core.drop_damaged(root.cid().hash()).unwrap(), "it is sound");
+    lose(&store, &root);
+    assert!(core.drop_damaged(root.cid().hash()).unwrap());
+    assert!(core.get(root.cid()).unwrap().is_none() && core.quarantined() == 0);
+    add(&store, &[&root], None);
+    assert_eq!(collect(&store), 0);
+    core.unpin(root.cid(), true).unwrap();
+    assert_eq!(collect(&store), 3);
+}
+
+fn damage_in_garbage_holds_nothing(backend: impl Backend) {
+    let store = Store::over(Box::new(backend)).unwrap();
+    let core = store.core();
+    let (leaf, kept) = (raw("leaf"), raw("kept"));
+    let (bottom, other) = (parent(&[&leaf, &kept]), parent(&[&kept]));
+    let middle = parent(&[&bottom]);
+    let root = parent(&[&middle, &leaf]);
+    add(&store, &[&leaf, &kept, &bottom, &middle, &root], Some(&root));
+    add(&store, &[&other], Some(&other));
+    // One above the other: the lower is found only when the upper has let it go.
+    lose(&store, &middle);
+    lose(&store, &bottom);
+    core.unpin(root.cid(), true).unwrap();
+    assert_eq!(collect(&store), 4);
+    assert!(here(&store, &kept) && here(&store, &other) && core.quarantined() == 0);
+    assert_eq!(core.totals().unwrap().0, 2);
+    core.unpin(other.cid(), true).unwrap();
+    lose(&store, &other);
+    assert!(core.remove(other.cid()).unwrap());
+    assert_eq!(collect(&store), 1);
 }
 
 fn another_layout_is_refused(backend: impl Backend) {

@@ -1,6 +1,6 @@
 //! Hashing every block again: what the checksums of the database cannot promise.
 
-use super::{Core, IndexRow, StoreError};
+use super::{Core, IndexRow, StoreError, keys};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{self, Multihash};
 
@@ -39,7 +39,7 @@ impl Core {
             Ok(None) => return Ok(None),
             // Between row and bytes it may have been deleted: then it has no row any more.
             Err(StoreError::Corrupt { cause, .. }) => {
-                return Ok(self.stat(&cid)?.map(|_| Some(cause)));
+                return Ok(self.index_row(&keys::block(hash))?.map(|_| Some(cause)));
             }
             Err(error) => return Err(error),
         };
@@ -47,6 +47,11 @@ impl Core {
             let cause = format!("it has {} bytes, its row says {}", data.len(), row.size);
             return Ok(Some(Some(cause)));
         }
-        Ok(Some(Block::verified(cid, data).err().map(|error| error.to_string())))
+        if let Err(error) = Block::verified(cid, data) {
+            // The checksum is right and the bytes are not: it was damaged before it came here.
+            let _ = self.to_quarantine(&cid);
+            return Ok(Some(Some(error.to_string())));
+        }
+        Ok(Some(None))
     }
 }

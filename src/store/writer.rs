@@ -27,7 +27,7 @@ const ROWS_HELD_MAX: usize = 64 << 10;
 /// Whether a block was new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It was not here.
+    /// It was not here, or its bytes were damaged.
     New,
     /// It was here already, or came earlier in the same operation.
     Known,
@@ -60,15 +60,17 @@ impl Core {
         let (mut batch, mut new) = (Batch::default(), Vec::new());
         for block in blocks {
             let key = keys::block(block.cid().hash());
-            if block.cid().hash().code() == hash::IDENTITY || self.index_row(&key)?.is_some() {
+            let hash = block.cid().hash();
+            if hash.code() == hash::IDENTITY || self.is_sound(hash, &key)? {
                 continue;
             }
+            self.lift_with(hash, &mut batch);
             batch.put(Family::Payload, key.clone(), block.data().clone());
             batch.put(Family::Index, key, row_of(block).encode());
             new.push(*block.cid());
         }
         if !batch.is_empty() {
-            self.backend.write(batch, Durability::Logged)?;
+            self.write_lifting(batch, &new)?;
         }
         Ok(new)
     }
@@ -90,7 +92,7 @@ impl Writer<'_> {
             return Ok(Put::Known);
         }
         let key = keys::block(hash);
-        if self.core.index_row(&key)?.is_some() {
+        if self.core.is_sound(hash, &key)? {
             return Ok(Put::Known);
         }
         let row = row_of(block);
@@ -116,7 +118,9 @@ impl Writer<'_> {
         }
         let mut batch = std::mem::take(&mut self.payload);
         batch.append(self.index_rows());
-        self.core.pin_with(pins, &self, batch)
+        self.core.pin_with(pins, &self, batch)?;
+        self.core.lifted(self.held.keys());
+        Ok(())
     }
 
     /// Writes the payload gathered so far without the log. Rows that say so go ahead of it, or
@@ -139,14 +143,17 @@ impl Writer<'_> {
         self.spill()?;
         self.core.flush_payload()?;
         let rows = self.index_rows();
+        self.core.backend.write(rows, Durability::Synced)?;
+        self.core.lifted(self.held.keys());
         self.held.clear();
-        Ok(self.core.backend.write(rows, Durability::Synced)?)
+        Ok(())
     }
 
     fn index_rows(&self) -> Batch {
         let mut rows = Batch::default();
         for (hash, held) in &self.held {
             rows.put(Family::Index, keys::block(hash), held.row.encode());
+            self.core.lift_with(hash, &mut rows);
             if self.spilled {
                 rows.delete(Family::Meta, keys::pending(hash));
             }

@@ -84,10 +84,6 @@ fn repo_verify_names_each_corrupt_block() {
     let events = repo.ok(["repo", "verify", "--enc=json"]);
     let blocks = lines(repo, &["refs", "local"]).len();
     assert!(events.starts_with(&json!({ "Msg": "", "Progress": blocks }).to_string()), "{events}");
-    for (flag, name) in [("--drop", "drop"), ("--heal", "heal")] {
-        let line = repo.fails(["repo", "verify", flag]);
-        assert_eq!(line, format!("Error: --{name} is not supported yet"));
-    }
     let (cid, bytes) = &filled.files[1];
     let (path, at) = place_of(&filled, &bytes[40_000..40_064]);
     flip(&path, at);

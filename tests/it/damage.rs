@@ -25,16 +25,8 @@ impl Filled {
         Self { repo, files }
     }
 
-    /// The files of the database, with their sizes, in the order of their names.
     fn database(&self) -> Vec<(PathBuf, u64)> {
-        let entries = fs::read_dir(self.repo.root().join("store")).unwrap();
-        let sized = |entry: std::io::Result<fs::DirEntry>| {
-            let entry = entry.unwrap();
-            (entry.path(), entry.metadata().unwrap().len())
-        };
-        let mut files: Vec<_> = entries.map(sized).collect();
-        files.sort();
-        files
+        database(&self.repo.root())
     }
 
     /// Every file reads back.
@@ -60,6 +52,18 @@ impl Filled {
         }
         lines
     }
+}
+
+/// The files of a repository's database, with their sizes, in the order of their names.
+pub fn database(root: &Path) -> Vec<(PathBuf, u64)> {
+    let entries = fs::read_dir(root.join("store")).unwrap();
+    let sized = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        (entry.path(), entry.metadata().unwrap().len())
+    };
+    let mut files: Vec<_> = entries.map(sized).collect();
+    files.sort();
+    files
 }
 
 /// Adds one small file, one of a block and one of several, and gives their CIDs.
@@ -106,12 +110,17 @@ fn a_flipped_byte_in_a_block_is_found_and_the_block_named() {
 
 /// Which file of the database holds these bytes, and where.
 pub fn place_of(filled: &Filled, needle: &[u8]) -> (PathBuf, u64) {
+    place_in(&filled.repo.root(), needle)
+}
+
+/// The same in any repository.
+pub fn place_in(root: &Path, needle: &[u8]) -> (PathBuf, u64) {
     let find = |(path, _): (PathBuf, u64)| {
         let content = fs::read(&path).unwrap();
         let at = content.windows(needle.len()).position(|window| window == needle)?;
         Some((path, at as u64))
     };
-    filled.database().into_iter().find_map(find).expect("the bytes lie in the database")
+    database(root).into_iter().find_map(find).expect("the bytes lie in the database")
 }
 
 /// Inverts a byte; twice is as if nothing had been.

@@ -217,7 +217,8 @@ fn the_node_tells_who_it_is() {
     let repo = Repo::new();
     let id: Value = serde_json::from_str(&repo.ok(["id"])).unwrap();
     let fields: Vec<&String> = id.as_object().unwrap().keys().collect();
-    assert_eq!(fields, ["ID", "PublicKey", "Addresses", "AgentVersion", "Protocols"]);
+    let told = ["ID", "PublicKey", "Addresses", "AgentVersion", "Protocols", "ProtocolVersion"];
+    assert_eq!(fields, told);
     assert_eq!(repo.ok(["id", "--format=<id> <aver>"]), {
         format!("{} {}", id["ID"].as_str().unwrap(), id["AgentVersion"].as_str().unwrap())
     });

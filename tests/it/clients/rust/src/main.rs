@@ -18,15 +18,12 @@ async fn bytes<E: std::fmt::Debug, B: AsRef<[u8]>>(
 async fn main() {
     let url = std::env::args().nth(1).unwrap();
     let client = IpfsClient::from_str(&url).unwrap();
+    content(&client).await;
+    node(&client).await;
+}
 
-    let version = client.version().await.unwrap();
-    assert!(version.version.starts_with("0."), "{}", version.version);
-    println!("ok version");
-
-    let id = client.id(None).await.unwrap();
-    assert!(id.id.starts_with("12D3Koo"), "{}", id.id);
-    println!("ok id");
-
+/// What is added and had back.
+async fn content(client: &IpfsClient) {
     let added = client.add(Cursor::new(TEXT)).await.unwrap();
     assert!(added.hash.starts_with("Qm"), "{}", added.hash);
     println!("ok add");
@@ -62,6 +59,17 @@ async fn main() {
     assert!(pins.keys.contains_key(&put.key) && pins.keys.contains_key(&added.hash));
     client.pin_rm(&put.key, true).await.unwrap();
     println!("ok pin_add\nok pin_ls\nok pin_rm");
+}
+
+/// What the node tells of itself.
+async fn node(client: &IpfsClient) {
+    let version = client.version().await.unwrap();
+    assert!(version.version.starts_with("0."), "{}", version.version);
+    println!("ok version");
+
+    let id = client.id(None).await.unwrap();
+    assert!(id.id.starts_with("12D3Koo"), "{}", id.id);
+    println!("ok id");
 
     let local: Vec<_> = client.refs_local().try_collect().await.unwrap();
     assert!(!local.is_empty());
