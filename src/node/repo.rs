@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::network::Patience;
 use super::{Error, Node, RESULTS, Results};
 use crate::dag::Dag;
 use crate::ipld::cid::{self, Cid, Multihash};
@@ -113,6 +114,7 @@ impl Node {
         let remedy = match (options.heal, options.drop) {
             (true, _) => {
                 self.network()?;
+                let patience = patience.map_or(Patience::Endless, Patience::Each);
                 Remedy::Heal(self.session(patience).dag)
             }
             (false, true) => Remedy::Drop,
