@@ -39,16 +39,8 @@ impl Socket {
         address: &Address,
         authorization: Option<String>,
     ) -> std::io::Result<Self> {
-        let sender = match address {
-            Address::Tcp(to) => {
-                let stream = tokio::net::TcpStream::connect(to).await?;
-                stream.set_nodelay(true)?;
-                open(stream).await?
-            }
-            Address::Unix(path) => open(tokio::net::UnixStream::connect(path).await?).await?,
-        };
-        let (sender, address) = (tokio::sync::Mutex::new(sender), address.clone());
-        Ok(Self { sender, address, authorization })
+        let sender = tokio::sync::Mutex::new(reach(address).await?);
+        Ok(Self { sender, address: address.clone(), authorization })
     }
 
     /// What [`Self::connect`] takes, for another connection to the same daemon.
@@ -78,8 +70,34 @@ impl Socket {
             }
         };
         let request = request.body(body).map_err(|e| CliError::new(e.to_string()))?;
-        let sent = self.sender.lock().await.send_request(request).await;
-        reply(sent.map_err(|e| CliError::new(format!("the daemon does not answer: {e}")))?).await
+        let failed = |cause: String| CliError::new(format!("the daemon does not answer: {cause}"));
+        reply(self.send(request).await.map_err(failed)?).await
+    }
+
+    /// Sends over the connection that stands. The daemon may have closed it after the request
+    /// before: one that did not go out goes over a new one.
+    async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, String> {
+        let mut sender = self.sender.lock().await;
+        let mut unsent = match sender.try_send_request(request).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        let Some(request) = unsent.take_message() else {
+            return Err(unsent.into_error().to_string());
+        };
+        *sender = reach(&self.address).await.map_err(|e| e.to_string())?;
+        sender.send_request(request).await.map_err(|e| e.to_string())
+    }
+}
+
+async fn reach(address: &Address) -> std::io::Result<SendRequest<Upload>> {
+    match address {
+        Address::Tcp(to) => {
+            let stream = tokio::net::TcpStream::connect(to).await?;
+            stream.set_nodelay(true)?;
+            open(stream).await
+        }
+        Address::Unix(path) => open(tokio::net::UnixStream::connect(path).await?).await,
     }
 }
 

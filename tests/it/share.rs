@@ -7,7 +7,8 @@ use crate::http_client;
 
 #[test]
 fn a_folder_becomes_a_link_that_opens() {
-    let repo = Repo::absent();
+    // Its own settings would listen and ask around beyond the loopback.
+    let repo = Repo::for_daemon();
     repo.file("photos/a.txt", "hello\n");
     let mut child = repo.command(["share", "photos"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
