@@ -54,7 +54,8 @@ impl Behaviour {
         let identify = identify::Config::new(PROTOCOL_FAMILY.into(), key.public())
             .with_agent_version(settings.agent.clone())
             .with_hide_listen_addrs(true);
-        let mdns = settings.mdns.then(|| mdns::tokio::Behaviour::new(mdns_config(), local));
+        let mdns =
+            settings.mdns.then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), local));
         Ok(Self {
             filters: filters::Behaviour::new(filters),
             limits: connection_limits::Behaviour::new(limits),
@@ -65,8 +66,4 @@ impl Behaviour {
             streams: streams::Behaviour::new(streams),
         })
     }
-}
-
-fn mdns_config() -> mdns::Config {
-    mdns::Config::default()
 }

@@ -62,6 +62,9 @@ pub enum NetError {
     /// None of the addresses can be listened on.
     #[error("none of the addresses in Addresses.Swarm can be listened on: {0}")]
     Deaf(String),
+    /// The system's resolver cannot be asked.
+    #[error("the system's resolver: {0}")]
+    Resolver(io::Error),
     /// The local network cannot be searched.
     #[error("Discovery.MDNS: {0}")]
     Mdns(io::Error),

@@ -42,14 +42,14 @@ pub fn build(key: &Keypair, encryption: Encryption, meter: &Meter) -> Result<Wir
     let socket = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let security = Security::new(key, encryption)?;
     // The WebSocket transport resolves names itself: it needs them for the certificate.
-    let ws = secured(websocket::Config::new(named(socket())), security.clone(), meter.clone());
+    let ws = secured(websocket::Config::new(named(socket())?), security.clone(), meter.clone());
     let counted = meter.clone();
     let quic = quic::tokio::Transport::new(quic_config(key)).map(move |(peer, connection), _| {
         let connection = counted.count(peer, Connection::new(connection));
         (peer, StreamMuxerBox::new(connection))
     });
     let direct = OrTransport::new(quic, secured(socket(), security, meter.clone()));
-    let direct = named(direct.map(|either, _| either.into_inner()));
+    let direct = named(direct.map(|either, _| either.into_inner()))?;
     Ok(OrTransport::new(ws, direct).map(|either, _| either.into_inner()).boxed())
 }
 
@@ -62,15 +62,12 @@ fn quic_config(key: &Keypair) -> quic::Config {
 
 /// Resolves `/dns*` and `/dnsaddr` addresses. A machine without a resolver's configuration has
 /// nobody to ask; addresses by number work there, too.
-fn named<T>(inner: T) -> dns::tokio::Transport<T> {
+fn named<T>(inner: T) -> Result<dns::tokio::Transport<T>, NetError> {
     if dns::tokio::Transport::system(()).is_err() {
         let nobody = dns::ResolverConfig::from_parts(None, Vec::new(), Vec::new());
-        return dns::tokio::Transport::custom(inner, nobody, dns::ResolverOpts::default());
+        return Ok(dns::tokio::Transport::custom(inner, nobody, dns::ResolverOpts::default()));
     }
-    match dns::tokio::Transport::system(inner) {
-        Ok(transport) => transport,
-        Err(_) => unreachable!("the same file was read a moment ago"),
-    }
+    dns::tokio::Transport::system(inner).map_err(NetError::Resolver)
 }
 
 /// Encrypts and multiplexes a stream of bytes, and counts what the streams in it carry.
