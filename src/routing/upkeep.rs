@@ -54,7 +54,7 @@ async fn follow(net: &Net, dhts: &[Dht]) {
 }
 
 /// Looks after tables and records from time to time; a look may take a minute.
-async fn look(dhts: &[Dht], seeds: &[Contact]) {
+pub(super) async fn look(dhts: &[Dht], seeds: &[Contact]) {
     for looks in 0.. {
         for dht in dhts {
             look_after(dht, seeds, looks).await;

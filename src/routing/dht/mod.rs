@@ -21,7 +21,6 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use crate::routing::records::Records;
 use crate::store::StoreError;
@@ -41,10 +40,6 @@ const ANSWERS: usize = 8;
 const ANSWERS_WAITING: usize = 1024;
 /// Peers below which the table counts as too small, and is filled again at the next refresh.
 const PEERS_WANTED: usize = 10;
-/// How often [`Dht::maintain`] looks what is due.
-pub const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// How often it deletes what is expired.
-const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// Peers of the table that are saved for the next start.
 const SAVED: usize = 256;
 
@@ -351,35 +346,6 @@ impl Dht {
             lock(&self.shared.table).closest(&local, SAVED, None).into_iter().collect();
         self.shared.records.run(move |r| r.save_peers(&near, unix_now())).await?;
         Ok(due.len())
-    }
-
-    /// Keeps the table alive until it is stopped: bootstraps from `seeds` while it has few peers,
-    /// refreshes what is due, deletes what is expired. Looks every [`LOOK_EVERY`], and at once at
-    /// the start.
-    pub async fn maintain(
-        &self,
-        seeds: impl Fn() -> Vec<Contact> + Send + Sync,
-        stop: CancellationToken,
-    ) {
-        let mut swept = Instant::now();
-        let maintaining = async {
-            loop {
-                if self.peers() < PEERS_WANTED {
-                    self.bootstrap(seeds()).await;
-                }
-                // What could not be saved or swept now is the next time.
-                let _ = self.refresh().await;
-                if swept.elapsed() >= SWEEP_EVERY {
-                    let _ = self.shared.records.run(|records| records.sweep(unix_now())).await;
-                    swept = Instant::now();
-                }
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        tokio::select! {
-            () = maintaining => {}
-            () = stop.cancelled() => {}
-        }
     }
 
     /// A peer answered: it is worth asking again.

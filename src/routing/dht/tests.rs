@@ -8,6 +8,7 @@ use super::*;
 use crate::ipld::cid::Multihash;
 use crate::ipns::record::{Content, Record};
 use crate::ipns::time::Moment;
+use crate::routing::upkeep;
 
 fn hash(n: u8) -> Multihash {
     Multihash::wrap(0x12, &[n; 32]).unwrap()
@@ -150,24 +151,20 @@ async fn dead_peers_leave_the_table_and_saved_ones_come_back() {
 }
 
 #[tokio::test]
-async fn it_is_maintained_until_it_is_stopped() {
+async fn it_is_looked_after_from_one_peer_on() {
     let network = Network::default();
     let nodes = network.filled(Scope::Lan, 20).await;
     let node = network.node(Scope::Lan, 99);
-    let (first, stop) = (contact(&nodes[0]), CancellationToken::new());
-    let (maintained, token) = (node.clone(), stop.clone());
-    let running = crate::task::spawn(async move {
-        maintained.maintain(move || vec![first.clone()], token).await;
-    });
-    for _ in 0..200 {
-        if node.peers() > 10 {
-            break;
+    let (dhts, seeds) = ([node.clone()], [contact(&nodes[0])]);
+    let filled = async {
+        while node.peers() <= 10 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    tokio::select! {
+        () = upkeep::look(&dhts, &seeds) => panic!("it ends only with whoever wants it"),
+        outcome = tokio::time::timeout(Duration::from_secs(2), filled) => outcome.unwrap(),
     }
-    assert!(node.peers() > 10);
-    stop.cancel();
-    crate::task::join(running).await;
 }
 
 #[tokio::test]
