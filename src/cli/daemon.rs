@@ -25,7 +25,9 @@ pub struct Daemon {
     /// Taken for Kubo's sake: nothing needs migrating yet.
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = ArgAction::Set, value_name = "BOOL")]
     migrate: Option<bool>,
-    /// Taken for Kubo's sake: garbage is collected by `henge repo gc` alone so far.
+    /// Collect garbage every Datastore.GCPeriod (1h) while the repository is above
+    /// Datastore.StorageGCWatermark (90 % of Datastore.StorageMax). The limit itself always holds:
+    /// what is not pinned makes room for what is.
     #[arg(long)]
     enable_gc: bool,
     /// Taken for Kubo's sake.
@@ -58,7 +60,8 @@ impl Daemon {
             // A daemon whose terminal is gone goes on.
             let _ = line(text);
         };
-        let options = Options { offline: global.offline, ..Options::default() };
+        let (offline, collect) = (global.offline, self.enable_gc);
+        let options = Options { offline, collect, ..Options::default() };
         let running = daemon::Daemon::start(&root, options, &mut say).await.map_err(failed)?;
         end_on_signals(running.stopping())?;
         running.run().await;

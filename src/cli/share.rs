@@ -61,7 +61,8 @@ impl Share {
             return line("the running daemon serves it");
         }
         let (told, mut visits) = mpsc::channel(VISITS);
-        let options = Options { any_port: true, offline: global.offline, watch: Watch::new(told) };
+        let (offline, watch) = (global.offline, Watch::new(told));
+        let options = Options { any_port: true, offline, collect: false, watch };
         let failed = |e: daemon::BootError| CliError::new(e.to_string());
         let mut say = |text: &str| tracing::debug!("{text}");
         let running = Daemon::start(&root, options, &mut say).await.map_err(failed)?;

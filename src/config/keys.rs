@@ -30,6 +30,8 @@ const SECTIONS: &[Section] = &[
         "Datastore",
         &[
             (Text, "StorageMax GCPeriod Type Path"),
+            (Size, "ScrubRate"),
+            (Span, "ScrubPeriod"),
             (Int, "StorageGCWatermark BloomFilterSize BlockKeyCacheSize"),
             (Bool, "NoSync HashOnRead"),
             (Flag, "WriteThrough"),

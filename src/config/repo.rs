@@ -25,7 +25,7 @@ use super::units::{format_bytes_down, parse_duration_ns};
 use super::{disk, program_name};
 
 /// The layout of the repository that this version reads and writes.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 const LAYOUT_FILE: &str = "henge";
 /// Present only while `init` runs. Renamed to `henge` at its end; left by a crash, it tells a

@@ -10,6 +10,10 @@ use super::file::{Config, FileError};
 
 /// Percent of `Datastore.StorageMax` at which garbage collection begins, when unset.
 pub const DEFAULT_GC_WATERMARK_PERCENT: u64 = 90;
+/// Slow enough for a disk that others use, fast enough for 2 TB a week.
+pub const DEFAULT_SCRUB_RATE_BYTES: u64 = 4 << 20;
+/// Time from the end of a round of scrubbing to the next, when unset.
+pub const DEFAULT_SCRUB_PERIOD: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Time between two looks at that watermark, when unset.
 pub const DEFAULT_GC_PERIOD: Duration = Duration::from_secs(3600);
 /// Share of the free space that a store without a limit of its own may take.
@@ -119,6 +123,18 @@ impl Config {
     /// `Datastore.GCPeriod`. Fails when it is no duration.
     pub fn gc_period(&self) -> Result<Duration, FileError> {
         Ok(self.span("Datastore.GCPeriod")?.unwrap_or(DEFAULT_GC_PERIOD))
+    }
+
+    /// `Datastore.ScrubRate`: most bytes that scrubbing reads a second; 0 switches it off. Not one of
+    /// Kubo's keys. Fails when it is no size.
+    pub fn scrub_rate(&self) -> Result<u64, FileError> {
+        Ok(self.size_bytes("Datastore.ScrubRate")?.unwrap_or(DEFAULT_SCRUB_RATE_BYTES))
+    }
+
+    /// `Datastore.ScrubPeriod`: time from the end of a round to the next. Not one of Kubo's keys.
+    /// Fails when it is no duration.
+    pub fn scrub_period(&self) -> Result<Duration, FileError> {
+        Ok(self.span("Datastore.ScrubPeriod")?.unwrap_or(DEFAULT_SCRUB_PERIOD))
     }
 
     /// `Datastore.HashOnRead`: hash every block again when it is read.

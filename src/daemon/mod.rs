@@ -22,7 +22,7 @@ use crate::net;
 use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
 use crate::rpc::Router;
 use crate::rpc::http::Service;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Tuning};
 use crate::task;
 use online::Online;
 
@@ -123,7 +123,8 @@ fn bring_up(root: &Path) -> Result<(Node, Repo, Config), BootError> {
     let config = repo.config()?;
     check::check_boot(&config)?;
     let settings = settings::node(&repo, &config)?;
-    let store = open_store(&repo, config.hash_on_read())?;
+    let tuning = Tuning { hash_on_read: config.hash_on_read(), limit: settings.storage_max };
+    let store = open_store(&repo, tuning)?;
     Ok((Node::new(settings, store), repo, config))
 }
 
@@ -134,6 +135,8 @@ pub struct Options {
     pub any_port: bool,
     /// Whether it stays without a network.
     pub offline: bool,
+    /// Whether garbage is collected now and then (`--enable-gc`).
+    pub collect: bool,
     /// Who is told of visits to the gateway.
     pub watch: Watch,
 }
@@ -172,6 +175,7 @@ impl Daemon {
                 (node, Some(online))
             }
         };
+        let tend = settings::tend(&config, options.collect)?;
         say_swarm(&node, say);
         let router = Router::new(node.clone(), repo, stop.clone());
         let (apis, bound) = bind("Addresses.API", &config.api_addresses(), &options).await?;
@@ -186,6 +190,7 @@ impl Daemon {
         );
         let daemon =
             Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), online };
+        task::track(&daemon.serving, node.tend(tend, daemon.stop.clone()));
         for api in apis {
             let service = Service::new(daemon.router.clone(), guard.clone(), metrics.clone());
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
@@ -286,16 +291,13 @@ fn write_file(root: &Path, name: &str, text: &str) -> Result<(), BootError> {
     Ok(std::fs::rename(&new, &path)?)
 }
 
-fn open_store(repo: &Repo, hash_on_read: bool) -> Result<Store, BootError> {
+fn open_store(repo: &Repo, tuning: Tuning) -> Result<Store, BootError> {
     if !crc32c_in_hardware() {
         tracing::warn!("built without CRC32C in hardware: reading blocks will be slow");
     }
     let path = repo.store_dir();
     let named = |source| BootError::Store { path: path.display().to_string(), source };
-    match hash_on_read {
-        true => Store::open_hashing(&path).map_err(named),
-        false => Store::open(&path).map_err(named),
-    }
+    Store::open_with(&path, tuning).map_err(named)
 }
 
 /// Whether the checksums of the store were compiled for this processor's own instruction.

@@ -10,6 +10,7 @@ use crate::config::{Config, FileError, Identity};
 use crate::gateway;
 use crate::gateway::hostname::{Host, Hosts};
 use crate::http::Address;
+use crate::node::tend::TendSettings;
 use crate::node::{self, Settings};
 use crate::rpc::http::guard::{Authorization, Guard};
 use crate::unixfs::directory::Estimate;
@@ -19,13 +20,26 @@ use crate::unixfs::profile::Profile;
 pub fn node(repo: &Repo, config: &Config) -> Result<Settings, BootError> {
     let identity = Identity::from_config(config)?;
     let public = identity.keypair().public().encode_protobuf();
-    let free = repo.free_bytes()?;
+    // What the repository takes counts as free: the limit is of all of it.
+    let taken = node::repo::on_disk(repo.root()).unwrap_or(0);
+    let free = repo.free_bytes()?.saturating_add(taken);
     Ok(Settings {
         peer_id: identity.peer_id().to_base58(),
         public_key: BASE64.encode(&public),
         repo_root: repo.root().to_owned(),
         storage_max: config.storage_max()?.bytes(free),
         import: import(&config.import()?).map_err(|e| BootError::Import(e.to_string()))?,
+    })
+}
+
+/// How the store is tended; all garbage is collected now and then only where that was asked for.
+pub fn tend(config: &Config, collect: bool) -> Result<TendSettings, BootError> {
+    let period = config.gc_period()?;
+    Ok(TendSettings {
+        watermark: config.gc_watermark_percent()?,
+        gc_period: (collect && !period.is_zero()).then_some(period),
+        scrub_rate: config.scrub_rate()?,
+        scrub_period: config.scrub_period()?,
     })
 }
 

@@ -20,7 +20,7 @@ use super::{Dag, DagError, links_of};
 use crate::ipld::block::Block;
 use crate::ipld::cid::Cid;
 use crate::ipld::codec as codecs;
-use crate::store::Core;
+use crate::store::{Core, Intent};
 
 /// Blocks asked for at a time. With blocks of 256 KiB, 64 MiB are on their way at most; peers
 /// that answer at a distance of 100 ms keep a line of 5 Gbit/s full.
@@ -44,6 +44,7 @@ pub struct Fetched {
 struct Fetch<'a> {
     dag: &'a Dag,
     recursive: bool,
+    intent: &'a Intent,
     /// Not in the store.
     missing: Vec<Cid>,
     /// In the store, not looked into.
@@ -64,11 +65,13 @@ impl Dag {
         &self,
         root: Cid,
         recursive: bool,
+        intent: &Intent,
         tell: &mut (dyn FnMut(Fetched) + Send),
     ) -> Result<Fetched, DagError> {
         let mut fetch = Fetch {
             dag: self,
             recursive,
+            intent,
             missing: Vec::new(),
             unopened: Vec::new(),
             met: HashSet::new(),
@@ -117,14 +120,18 @@ impl Fetch<'_> {
     /// off its pile first.
     async fn sort(&mut self, links: Vec<Cid>) -> Result<(), DagError> {
         self.so_far.blocks = self.so_far.blocks.saturating_add(links.len() as u64);
+        let intent = self.intent.clone();
         let look = move |core: &Core| {
             let (mut missing, mut unopened) = (Vec::new(), Vec::new());
             for cid in links.into_iter().rev() {
-                match core.stat(&cid)? {
-                    None => missing.push(cid),
-                    Some(_) if core.is_leaf(&cid)? || core.is_complete(&cid)? => {}
-                    Some(_) if codecs::can_link(cid.codec()) => unopened.push(cid),
-                    Some(_) => {}
+                let inline = Block::inline(&cid).is_some();
+                if !inline && core.look(&intent, cid.hash())?.is_none() {
+                    missing.push(cid);
+                } else if codecs::can_link(cid.codec())
+                    && !core.is_leaf(&cid)?
+                    && !core.is_complete(&cid)?
+                {
+                    unopened.push(cid);
                 }
             }
             Ok::<_, crate::store::StoreError>((missing, unopened))

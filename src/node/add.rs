@@ -133,12 +133,10 @@ impl Node {
         options: AddOptions,
     ) -> Result<Results<AddEvent>, Error> {
         let profile = options.profile(self.settings.import)?;
-        let gate = self.gate.clone().read_owned().await;
         let (out, events) = mpsc::channel(RESULTS);
         let (core, node) = (self.store.core(), self.clone());
         task::detach_blocking(move || {
             let outcome = import(&core, profile, source, &options, &out);
-            drop(gate);
             match outcome {
                 Ok(roots) => node.announce(roots),
                 // A caller that is gone wants no error either.

@@ -84,10 +84,8 @@ impl Node {
     /// The store's; that something below the block is not here to be pinned.
     pub(super) async fn keep(&self, block: Block, pin: bool) -> Result<Cid, Error> {
         let cid = *block.cid();
-        let shared = self.gate.clone().read_owned().await;
         let pin = pin.then(|| Pin::new(cid, Mode::Recursive, "")).transpose()?;
         let commit = move |core: &crate::store::Core| {
-            let _shared = shared;
             let mut writer = core.writer();
             writer.put(&block)?;
             writer.commit(pin.as_slice())
@@ -124,12 +122,7 @@ impl Node {
     /// # Errors
     /// That something holds it, and what.
     pub async fn block_rm(&self, cid: Cid) -> Result<bool, Error> {
-        let exclusive = self.gate.clone().write_owned().await;
-        let remove = move |core: &crate::store::Core| {
-            let _exclusive = exclusive;
-            core.remove(&cid)
-        };
-        Ok(self.store.run(remove).await?)
+        Ok(self.store.run(move |core| core.remove(&cid)).await?)
     }
 }
 

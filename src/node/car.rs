@@ -90,12 +90,10 @@ impl Node {
         options: DagImportOptions,
     ) -> Result<Results<DagImportEvent>, Error> {
         let pins = options.pins()?;
-        let gate = self.gate.clone().read_owned().await;
         let (out, events) = mpsc::channel(RESULTS);
         let core = self.store.core();
         task::detach_blocking(move || {
             let outcome = import(&core, source, &options, pins, &out);
-            drop(gate);
             if let Err(error) = outcome {
                 // A caller that is gone wants no error either.
                 let _ = out.blocking_send(Err(error));

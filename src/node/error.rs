@@ -196,7 +196,7 @@ fn routing_kind(error: &RoutingError) -> Kind {
 
 fn store_kind(error: &StoreError) -> Kind {
     match error {
-        StoreError::Backend(BackendError::Full) => Kind::Limit,
+        StoreError::Backend(BackendError::Full) | StoreError::NoRoom { .. } => Kind::Limit,
         StoreError::Backend(BackendError::Damaged(_)) | StoreError::Corrupt { .. } => Kind::Corrupt,
         StoreError::Backend(BackendError::Failed(_)) => Kind::Internal,
         StoreError::Missing(_) => Kind::NotFound,

@@ -17,10 +17,9 @@ pub struct GcEvent {
 }
 
 impl Node {
-    /// Deletes every block that no pin holds and gives their space back. Waits for adds in
-    /// progress, whose blocks are not pinned yet.
+    /// Deletes every block that no pin holds and gives their space back. Nobody waits for it: blocks
+    /// that an operation in flight relies on stay.
     pub async fn gc(&self) -> Results<GcEvent> {
-        let exclusive = self.gate.clone().write_owned().await;
         let (out, events) = mpsc::channel(RESULTS);
         let core = self.store.core();
         task::detach_blocking(move || {
@@ -28,29 +27,19 @@ impl Node {
                 // A reader that is gone wants no error either.
                 let _ = out.blocking_send(Err(error.into()));
             }
-            drop(exclusive);
         });
         events
     }
 }
 
-/// Plans and frees, step by step. An error stops it: what cannot be read is not garbage.
+/// Frees, step by step. An error stops it: what cannot be read is not garbage.
 fn collect(core: &Core, out: &mpsc::Sender<Result<GcEvent, Error>>) -> Result<(), StoreError> {
-    core.sweep_pending()?;
-    core.release_orphans()?;
-    let mut after = None;
-    loop {
-        let step = core.plan_garbage(after.as_ref())?;
-        core.free(&step.garbage)?;
-        for freed in &step.garbage {
-            let event = GcEvent { cid: cid::of_hash(&freed.hash), size: freed.size.into() };
-            if !task::send(out, Ok(event)) {
-                return Ok(()); // Nobody listens: what is freed is freed, the rest can wait.
-            }
-        }
-        match step.next {
-            Some(next) => after = Some(next),
-            None => return core.compact(),
-        }
-    }
+    let mut heard = true;
+    core.collect(&mut |freed| {
+        let event = GcEvent { cid: cid::of_hash(&freed.hash), size: freed.size.into() };
+        // Nobody listens: what is freed is freed, the rest can wait.
+        heard = task::send(out, Ok(event));
+        heard
+    })?;
+    if heard { core.compact() } else { Ok(()) }
 }

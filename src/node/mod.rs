@@ -21,11 +21,12 @@ pub mod repo;
 pub mod resolve;
 pub mod routing;
 pub mod swarm;
+pub mod tend;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{RwLock, mpsc};
+use tokio::sync::mpsc;
 
 use crate::dag::Dag;
 use crate::store::Store;
@@ -71,10 +72,6 @@ pub struct Node {
     store: Store,
     /// What a request reads through; [`Self::local`] never asks others.
     dag: Dag,
-    /// Shared by whoever adds blocks that are not pinned yet, exclusive for whoever deletes:
-    /// taken once, by the outermost method, never while it is held. The guard goes with the
-    /// blocking work: that runs on when a caller that has lost interest drops the future.
-    gate: Arc<RwLock<()>>,
     /// None while the node is offline.
     network: Option<Arc<Network>>,
 }
@@ -83,7 +80,7 @@ impl Node {
     /// A node over an open store, offline.
     pub fn new(settings: Settings, store: Store) -> Self {
         let dag = Dag::new(store.clone());
-        Self { settings: Arc::new(settings), store, dag, gate: Arc::default(), network: None }
+        Self { settings: Arc::new(settings), store, dag, network: None }
     }
 
     /// The store, for those who serve blocks out of it.

@@ -14,8 +14,8 @@ use crate::dag::verify::{BadBlock, Sound};
 use crate::dag::walk::WalkOptions;
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
-use crate::store::StoreError;
 use crate::store::pins::{Mode, Pin, PinState, Progress};
+use crate::store::{Intent, StoreError};
 use crate::task;
 
 /// Time between two reports of progress.
@@ -232,10 +232,10 @@ impl Node {
             pins.push(Pin::new(self.dag.resolve_block(path).await?, mode, name)?);
         }
         let cids: Vec<Cid> = pins.iter().map(|pin| pin.cid).collect();
+        // What is fetched, and what was here, stays here until it is pinned.
+        let intent = self.store.core().intend();
         for last in [false, false, true] {
-            // The gate is held while pinning, not while fetching: that may take hours. What is
-            // collected in between is fetched again.
-            match self.pin_here(pins.clone(), progress.clone()).await {
+            match self.pin_here(pins.clone(), intent.clone(), progress.clone()).await {
                 Err(StoreError::Missing(_) | StoreError::Corrupt { .. })
                     if self.is_online() && !last => {}
                 pinned => {
@@ -245,21 +245,21 @@ impl Node {
             }
             for cid in &cids {
                 let tell = &mut |so_far: Fetched| progress.fetched(so_far.fetched, so_far.bytes);
-                self.dag.fetch(*cid, options.recursive, tell).await?;
+                self.dag.fetch(*cid, options.recursive, &intent, tell).await?;
             }
         }
         Ok(cids)
     }
 
     /// Pins what is here, all of it.
-    async fn pin_here(&self, pins: Vec<Pin>, progress: Arc<Progress>) -> Result<(), StoreError> {
+    async fn pin_here(
+        &self,
+        pins: Vec<Pin>,
+        intent: Intent,
+        progress: Arc<Progress>,
+    ) -> Result<(), StoreError> {
         progress.again();
-        let shared = self.gate.clone().read_owned().await;
-        let pin = move |core: &crate::store::Core| {
-            let _shared = shared;
-            core.pin_telling(&pins, &progress)
-        };
-        self.store.run(pin).await
+        self.store.run(move |core| core.pin_telling(&pins, &intent, &progress)).await
     }
 
     /// Removes pins: all of them or none.
@@ -272,12 +272,7 @@ impl Node {
             cids.push(self.dag.resolve_block(path).await?);
         }
         let (recursive, pinned) = (options.recursive, cids.clone());
-        let shared = self.gate.clone().read_owned().await;
-        let unpin = move |core: &crate::store::Core| {
-            let _shared = shared;
-            core.unpin_all(&pinned, recursive)
-        };
-        self.store.run(unpin).await?;
+        self.store.run(move |core| core.unpin_all(&pinned, recursive)).await?;
         Ok(cids)
     }
 
@@ -350,11 +345,7 @@ impl Node {
     ) -> Result<[Cid; 2], Error> {
         let [from, to] = [self.dag.resolve_block(from).await?, self.dag.resolve_block(to).await?];
         let unpin = options.unpin;
-        let shared = self.gate.clone().read_owned().await;
-        let update = move |core: &crate::store::Core| {
-            let _shared = shared;
-            core.update_pin(&from, &to, unpin)
-        };
+        let update = move |core: &crate::store::Core| core.update_pin(&from, &to, unpin);
         self.store.run(update).await.map_err(not_found)?;
         Ok([from, to])
     }

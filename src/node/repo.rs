@@ -139,7 +139,7 @@ impl Node {
         let settings = self.settings.clone();
         self.store
             .run(move |core| {
-                let (objects, _) = core.totals()?;
+                let (objects, _) = core.totals();
                 let size = on_disk(&settings.repo_root)?;
                 Ok(RepoStat { size, storage_max: settings.storage_max, objects })
             })
@@ -184,17 +184,13 @@ impl Node {
     fn mend(&self, core: &Core, hash: &Multihash, remedy: &Remedy) -> Fate {
         match remedy {
             Remedy::Nothing => Fate::Left,
-            Remedy::Drop => {
-                // An operation may be writing it anew: then it is not to be deleted.
-                let _exclusive = self.gate.blocking_write();
-                match core.drop_damaged(hash) {
-                    Ok(_) => Fate::Removed,
-                    Err(error) => {
-                        tracing::warn!("cannot delete a damaged block: {error}");
-                        Fate::Left
-                    }
+            Remedy::Drop => match core.drop_damaged(hash) {
+                Ok(_) => Fate::Removed,
+                Err(error) => {
+                    tracing::warn!("cannot delete a damaged block: {error}");
+                    Fate::Left
                 }
-            }
+            },
             Remedy::Heal(dag) => match task::wait(dag.block(&cid::of_hash(hash))) {
                 Ok(_) => Fate::Healed,
                 Err(error) => Fate::Unhealed(error.to_string()),
@@ -237,7 +233,7 @@ impl fmt::Display for Tally {
 
 /// Bytes of all files below a folder. RocksDB deletes files at any time: one that vanishes while
 /// it is counted counts as nothing.
-fn on_disk(root: &Path) -> Result<u64, Error> {
+pub fn on_disk(root: &Path) -> Result<u64, Error> {
     let failed = |path: &Path, cause: std::io::Error| Error::Io {
         path: path.display().to_string(),
         cause: cause.to_string(),

@@ -1,5 +1,5 @@
-//! What the store asks of a database: ordered rows in a few families, batches that are atomic, and
-//! two grades of durability.
+//! What the store asks of a database: ordered rows in a few families, and batches that are atomic
+//! and keep their order.
 //!
 //! Deliberately synchronous: RocksDB is, and a lie about it would cost a thread hop a row.
 
@@ -8,47 +8,46 @@ use bytes::Bytes;
 /// A key space with its own layout and tuning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// Multihash -> bytes of the block.
-    Payload,
     /// Multihash -> [`super::keys::IndexRow`]. No row, no block.
     Index,
+    /// Blocks that may be garbage: whatever nothing holds is among them.
+    Loose,
     /// Child | parent, for parents all of whose DAG is accounted for.
     Edges,
     /// Pins by CID and by name.
     Pins,
     /// What the network told and what it was told: provider records, values, peers, announcements.
     Records,
+    /// Segment -> [`super::keys::Figure`]. What is put is added to what is there.
+    Segments,
     /// The layout's number, and whatever else is said once.
     Meta,
 }
 
 impl Family {
     /// Every family, in the order in which they are opened.
-    pub const ALL: [Self; 6] =
-        [Self::Payload, Self::Index, Self::Edges, Self::Pins, Self::Records, Self::Meta];
+    pub const ALL: [Self; 7] = [
+        Self::Index,
+        Self::Loose,
+        Self::Edges,
+        Self::Pins,
+        Self::Records,
+        Self::Segments,
+        Self::Meta,
+    ];
 
     /// The family's name on disk.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Payload => "payload",
             Self::Index => "index",
+            Self::Loose => "loose",
             Self::Edges => "edges",
             Self::Pins => "pins",
             Self::Records => "records",
+            Self::Segments => "segments",
             Self::Meta => "meta",
         }
     }
-}
-
-/// When a batch may be forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// Never: it is in the log, and the log is on the disk, when the call returns.
-    Synced,
-    /// By a power loss, not by the death of the process; a later synced batch makes it safe.
-    Logged,
-    /// By any crash, until [`Backend::flush`] of the family returns.
-    Unlogged,
 }
 
 /// Rows to write or delete together.
@@ -133,21 +132,35 @@ pub trait Backend: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Row>, BackendError>;
 
-    /// Applies a batch: all of it or, after a crash, none of it.
+    /// Applies a batch: all of it or, after a crash, none of it. It survives the death of the process
+    /// when this returns, and a power loss from the next [`Self::sync`] on. After a crash no batch is
+    /// there without all those before it.
     ///
     /// # Errors
     /// [`BackendError::Full`] and the rest; the batch is then not applied.
-    fn write(&self, batch: Batch, durability: Durability) -> Result<(), BackendError>;
+    fn write(&self, batch: Batch) -> Result<(), BackendError>;
 
-    /// Puts everything written to the family on the disk, logged or not.
+    /// Puts all batches written before the call on the disk.
     ///
     /// # Errors
     /// As [`Self::write`].
-    fn flush(&self, family: Family) -> Result<(), BackendError>;
+    fn sync(&self) -> Result<(), BackendError>;
 
-    /// Gives the space of deleted rows back, as far as it goes at once.
+    /// Gives the space of the log back.
     ///
     /// # Errors
     /// As [`Self::write`].
-    fn compact(&self, family: Family) -> Result<(), BackendError>;
+    fn flush(&self) -> Result<(), BackendError>;
+
+    /// Gives the space of deleted and replaced rows back, and that of the log.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    fn compact(&self) -> Result<(), BackendError>;
+
+    /// Bytes taken on the disk, everything counted.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    fn taken(&self) -> Result<u64, BackendError>;
 }

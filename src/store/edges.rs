@@ -2,29 +2,30 @@
 //!
 //! Invariant: a block is *complete* (has its marker) only if the edges of all its links are written
 //! and every child is complete or a leaf. Markers are therefore written bottom-up and removed
-//! top-down, each in one batch with its edges, and every crash in between leaves the invariant
-//! standing: at worst a complete sub-DAG that nothing holds, which the next GC lets go. Another pin
-//! may rely on a marker without looking below it. A marker speaks for the codecs in its value alone:
-//! the same bytes may be a leaf under one and a node under another.
+//! top-down, and every crash in between leaves the invariant standing. Another pin may rely on a
+//! marker without looking below it. A marker speaks for the codecs in its value alone: the same bytes
+//! may be a leaf under one and a node under another.
 //!
-//! `docs/adr/0003-edges-and-markers.md` argues the choice.
+//! Second invariant: a block that nothing holds has a row in `loose`. Whoever takes a holder away
+//! puts it, whoever adds one may delete it; so garbage is among those rows, and they cost no more
+//! than there is of it. `docs/adr/0003-edges-and-markers.md` argues both.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::backend::{Batch, Durability, Family};
-use super::keys::{self, FLAG_PB_LEAF, IndexRow};
-use super::{Core, Mode, Pin, StoreError};
+use super::backend::{Batch, Family};
+use super::change::{Change, Exclusive};
+use super::intents::Intent;
+use super::keys::{self, FLAG_PB_LEAF, IndexRow, Marker};
+use super::{Core, Mode, Pin, StoreError, this_hour};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash, codec};
 use crate::ipld::codec as codecs;
 
-/// Nodes that cannot be read and are released in one pass over all edges.
-const UNREADABLE_MAX: usize = 256;
-/// Rows gathered before they are written, in bytes.
-const BATCH_BYTES: usize = 1 << 20;
+/// Rows gathered before they are written, in bytes: everybody else waits while they are.
+const BATCH_BYTES: usize = 128 << 10;
 
 /// Where blocks of a DAG are read from while it is pinned.
 pub trait Blocks {
@@ -61,8 +62,16 @@ struct Frame {
 pub(super) struct Completing<'a> {
     core: &'a Core,
     source: &'a dyn Blocks,
-    batch: Batch,
-    /// Markers in `batch`: what the database does not say yet.
+    intent: &'a Intent,
+    /// Index rows that go ahead of all else, and which of their blocks nothing holds yet.
+    rows: Vec<(Multihash, IndexRow)>,
+    unheld: HashSet<Multihash>,
+    /// Nodes that were closed and that nothing is known to hold: should the operation end here, their
+    /// edges are to be found again.
+    closed: HashSet<Multihash>,
+    /// Edges, and loose rows that they make needless.
+    edges: Batch,
+    /// Markers that the database does not have yet.
     unwritten: HashMap<Multihash, Vec<u64>>,
     progress: Option<&'a Progress>,
 }
@@ -103,9 +112,16 @@ impl Progress {
 }
 
 impl<'a> Completing<'a> {
-    /// Begins with the batch that makes the blocks exist. Callers hold [`Core::pinning`].
-    pub(super) fn new(core: &'a Core, source: &'a dyn Blocks, batch: Batch) -> Self {
-        Self { core, source, batch, unwritten: HashMap::new(), progress: None }
+    /// Begins with index rows of blocks that are about to exist.
+    pub(super) fn new(
+        core: &'a Core,
+        source: &'a dyn Blocks,
+        intent: &'a Intent,
+        rows: Vec<(Multihash, IndexRow)>,
+    ) -> Self {
+        let unheld = rows.iter().map(|(hash, _)| *hash).collect();
+        let (edges, unwritten, closed) = (Batch::default(), HashMap::new(), HashSet::new());
+        Self { core, source, intent, rows, unheld, closed, edges, unwritten, progress: None }
     }
 
     /// Tells of every block that is looked at.
@@ -133,20 +149,22 @@ impl<'a> Completing<'a> {
         Ok(())
     }
 
-    /// Whether the block is here, or about to be.
+    /// Whether the block is here, or about to be; it stays.
     pub(super) fn has(&self, cid: &Cid) -> Result<bool, StoreError> {
+        let _shared = self.core.shared();
+        self.intent.note(cid.hash());
         Ok(self.source.row(cid)?.is_some())
-    }
-
-    /// What is left to write.
-    pub(super) fn finish(self) -> Batch {
-        self.batch
     }
 
     /// A frame for a node that must be walked; `None` for leaves and for what is complete.
     fn open(&self, cid: &Cid) -> Result<Option<Frame>, StoreError> {
         let missing = || StoreError::Missing(Box::new(*cid));
-        let Some(row) = self.source.row(cid)? else {
+        let (row, complete) = {
+            let _shared = self.core.shared();
+            self.intent.note(cid.hash());
+            (self.source.row(cid)?, self.walked_as(cid.hash())?.contains(&cid.codec()))
+        };
+        let Some(row) = row else {
             // A damaged block counts as absent, and says why when it is read.
             self.source.block(cid)?;
             return Err(missing());
@@ -155,10 +173,7 @@ impl<'a> Completing<'a> {
             progress.count(&row);
         }
         let leaf = cid.codec() == codec::DAG_PB && row.flags & FLAG_PB_LEAF != 0;
-        if leaf || !codecs::can_link(cid.codec()) {
-            return Ok(None);
-        }
-        if self.walked_as(cid.hash())?.contains(&cid.codec()) {
+        if complete || leaf || !codecs::can_link(cid.codec()) {
             return Ok(None);
         }
         let block = self.source.block(cid)?.ok_or_else(missing)?;
@@ -168,64 +183,89 @@ impl<'a> Completing<'a> {
     /// Edges from each child, and the marker, in one batch.
     fn close(&mut self, frame: &Frame) -> Result<(), StoreError> {
         let parent = frame.cid.hash();
-        let mut walked = self.walked_as(parent)?;
-        walked.push(frame.cid.codec());
         for child in &frame.children {
-            self.batch.put(Family::Edges, keys::edge(child.hash(), parent), Bytes::new());
+            self.edges.put(Family::Edges, keys::edge(child.hash(), parent), Bytes::new());
+            self.claim(child.hash())?;
         }
-        self.batch.put(Family::Edges, keys::complete(parent), keys::codecs(&walked));
-        self.unwritten.insert(*parent, walked);
-        if self.batch.bytes() >= BATCH_BYTES {
-            self.core.backend.write(std::mem::take(&mut self.batch), Durability::Logged)?;
-            self.unwritten.clear();
+        self.unwritten.entry(*parent).or_default().push(frame.cid.codec());
+        self.closed.insert(*parent);
+        if self.edges.bytes() >= BATCH_BYTES {
+            self.write(&mut |_| Ok(()))?;
         }
+        Ok(())
+    }
+
+    /// An edge or a pin holds the block from this batch on.
+    pub(super) fn claim(&mut self, hash: &Multihash) -> Result<(), StoreError> {
+        let unwritten = self.unheld.remove(hash) | self.closed.remove(hash);
+        if !unwritten && self.core.loose(hash)?.is_some() {
+            self.edges.delete(Family::Loose, keys::block(hash));
+        }
+        Ok(())
+    }
+
+    /// The same for a pin, which holds the block and perhaps nothing below it: the edges of a block
+    /// that is complete for another reason must still be found when that is gone.
+    pub(super) fn claim_root(&mut self, cid: &Cid, mode: Mode) -> Result<(), StoreError> {
+        let whole = mode == Mode::Recursive && codecs::can_link(cid.codec());
+        if whole || self.walked_as(cid.hash())?.is_empty() {
+            self.claim(cid.hash())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes what there is, and what `last` adds to it, in one batch.
+    pub(super) fn write(
+        &mut self,
+        last: &mut dyn FnMut(&mut Change) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let exclusive = self.core.exclusive();
+        let mut change = Change::default();
+        let new = self.core.put_rows(&self.rows, &mut change, &exclusive)?;
+        for hash in new.iter().filter(|hash| self.unheld.contains(*hash)) {
+            change.loosen(hash, this_hour());
+        }
+        self.closed.drain().for_each(|hash| change.loosen(&hash, this_hour()));
+        change.rows.append(std::mem::take(&mut self.edges));
+        for (hash, walked) in self.unwritten.drain() {
+            let mut codecs = self.core.complete_as(&hash)?;
+            codecs.extend(walked);
+            codecs.sort_unstable();
+            codecs.dedup();
+            let marker = Marker { codecs, parting: false };
+            change.rows.put(Family::Edges, keys::complete(&hash), marker.encode());
+        }
+        last(&mut change)?;
+        self.core.apply(change, &exclusive)?;
+        self.core.lifted(self.rows.iter().map(|(hash, _)| hash));
+        self.rows.clear();
+        self.unheld.clear();
         Ok(())
     }
 
     fn walked_as(&self, hash: &Multihash) -> Result<Vec<u64>, StoreError> {
         match self.unwritten.get(hash) {
-            Some(codecs) => Ok(codecs.clone()),
-            None => self.core.walked_as(hash),
+            Some(codecs) => Ok([codecs.clone(), self.core.complete_as(hash)?].concat()),
+            None => self.core.complete_as(hash),
         }
     }
 }
 
-impl Core {
-    /// Removes markers and edges from `root` down, as far as nothing else holds the nodes. Each
-    /// node is one batch, logged: a crash leaves complete nodes that GC finds. A node whose bytes
-    /// do not tell its links stays complete, with what lies below it, and is added to
-    /// `unreadable`.
-    ///
-    /// # Errors
-    /// The database's.
-    pub(super) fn release(
-        &self,
-        root: &Multihash,
-        unreadable: &mut Vec<Multihash>,
-    ) -> Result<(), StoreError> {
-        let mut stack = vec![*root];
-        while let Some(hash) = stack.pop() {
-            let walked = self.walked_as(&hash)?;
-            if walked.is_empty() || self.is_held_whole(&hash)? {
-                continue;
-            }
-            let Some(children) = self.children(&hash, &walked)? else {
-                unreadable.push(hash);
-                continue;
-            };
-            let mut batch = Batch::default();
-            batch.delete(Family::Edges, keys::complete(&hash));
-            for child in children {
-                batch.delete(Family::Edges, keys::edge(&child, &hash));
-                stack.push(child);
-            }
-            self.backend.write(batch, Durability::Logged)?;
-        }
-        Ok(())
-    }
+/// Why a block stays, beside what operations in flight rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// With all that lies below it.
+    Whole,
+    /// Alone: by a direct pin, or one under a codec without links.
+    Alone,
+    /// It does not.
+    Not,
+}
 
+impl Core {
     /// What a node links to under any of the codecs; `None` when its bytes do not tell.
-    fn children(
+    pub(super) fn children(
         &self,
         hash: &Multihash,
         walked: &[u64],
@@ -243,46 +283,9 @@ impl Core {
                 Err(error) => return Err(error),
             }
         }
+        found.sort_unstable();
+        found.dedup();
         Ok(Some(found))
-    }
-
-    /// Removes markers and edges of nodes that nothing holds and that cannot be read, and of what
-    /// nothing holds then. Their edges name them, so one pass over all edges finds what they link
-    /// to: dear, and only damage asks for it. Marker and edges of a node go in one batch, or a node
-    /// that is put again could be taken for complete without them. Memory: the edges of
-    /// [`UNREADABLE_MAX`] nodes.
-    ///
-    /// # Errors
-    /// The database's.
-    pub(super) fn release_unreadable(&self, mut nodes: Vec<Multihash>) -> Result<(), StoreError> {
-        while !nodes.is_empty() {
-            let rest = nodes.split_off(nodes.len().min(UNREADABLE_MAX));
-            let mut batch = Batch::default();
-            let mut children = Vec::new();
-            for node in &nodes {
-                batch.delete(Family::Edges, keys::complete(node));
-            }
-            let nodes_now: HashSet<Multihash> = nodes.drain(..).collect();
-            for row in self.rows(Family::Edges, b"") {
-                let (key, _) = row?;
-                let damaged = || super::damaged("edges", &key);
-                let (child, parent) = keys::split_hash(&key).ok_or_else(damaged)?;
-                if parent.is_empty() {
-                    continue;
-                }
-                let (parent, _) = keys::split_hash(parent).ok_or_else(damaged)?;
-                if nodes_now.contains(&parent) {
-                    batch.delete(Family::Edges, key);
-                    children.push(child);
-                }
-            }
-            self.backend.write(batch, Durability::Logged)?;
-            nodes = rest;
-            for child in children {
-                self.release(&child, &mut nodes)?;
-            }
-        }
-        Ok(())
     }
 
     /// Whether everything below a block is known to be here, without looking.
@@ -290,45 +293,73 @@ impl Core {
     /// # Errors
     /// The database's.
     pub fn is_complete(&self, cid: &Cid) -> Result<bool, StoreError> {
-        Ok(self.walked_as(cid.hash())?.contains(&cid.codec()))
+        Ok(self.complete_as(cid.hash())?.contains(&cid.codec()))
     }
 
     /// The codecs under which the block is complete; none without a marker. One multihash may be
     /// linked to under several, and each of them reads its own links out of the bytes.
-    fn walked_as(&self, hash: &Multihash) -> Result<Vec<u64>, StoreError> {
-        let key = keys::complete(hash);
-        let Some(value) = self.backend.get(Family::Edges, &key)? else { return Ok(Vec::new()) };
-        keys::split_codecs(&value).ok_or_else(|| super::damaged("edges", &key))
+    fn complete_as(&self, hash: &Multihash) -> Result<Vec<u64>, StoreError> {
+        let marker = self.marker(hash)?.filter(|marker| !marker.parting);
+        Ok(marker.map_or_else(Vec::new, |marker| marker.codecs))
     }
 
-    /// Whether what lies below the block is held with it. A direct pin, or a pin under a codec
-    /// that has no links, keeps the block alone.
-    pub(super) fn is_held_whole(&self, hash: &Multihash) -> Result<bool, StoreError> {
+    /// The marker of a block.
+    pub(super) fn marker(&self, hash: &Multihash) -> Result<Option<Marker>, StoreError> {
+        let key = keys::complete(hash);
+        let Some(value) = self.backend.get(Family::Edges, &key)? else { return Ok(None) };
+        Marker::decode(&value).map(Some).ok_or_else(|| super::damaged("edges", &key))
+    }
+
+    /// What holds a block. Only under the lock is the answer more than a moment's.
+    pub(super) fn held(&self, hash: &Multihash) -> Result<Held, StoreError> {
+        match self.parents_after(hash, None, 1)?.is_empty() {
+            true => self.pinned(hash),
+            false => Ok(Held::Whole),
+        }
+    }
+
+    /// The same, of pins alone.
+    pub(super) fn pinned(&self, hash: &Multihash) -> Result<Held, StoreError> {
+        let mut held = Held::Not;
         for (key, value) in
             self.backend.page(Family::Pins, &keys::pin_prefix(hash), None, usize::MAX)?
         {
             let pin = Pin::decode(&key, &value)?;
             if pin.mode == Mode::Recursive && codecs::can_link(pin.cid.codec()) {
-                return Ok(true);
+                return Ok(Held::Whole);
             }
+            held = Held::Alone;
         }
-        Ok(!self.parents(hash, 1)?.is_empty())
+        Ok(held)
     }
 
-    /// Whether a pin names the block or a complete parent links to it.
-    pub(super) fn is_held(&self, hash: &Multihash) -> Result<bool, StoreError> {
-        if !self.backend.page(Family::Pins, &keys::pin_prefix(hash), None, 1)?.is_empty() {
-            return Ok(true);
+    /// Takes some of a node's edges away: at most `limit` of `children`, from `from` on, and the
+    /// marker with the last of them. Children are loose from then on. Callers have made sure that
+    /// nothing holds the node whole. Gives where to go on; `None` when all is done.
+    pub(super) fn part(
+        &self,
+        node: (&Multihash, &Marker),
+        (children, from, limit): (&[Multihash], usize, usize),
+        hour: u32,
+        (change, _): (&mut Change, &Exclusive<'_>),
+    ) -> Option<usize> {
+        let (hash, marker) = node;
+        let to = children.len().min(from.saturating_add(limit));
+        for child in children.get(from..to).unwrap_or_default() {
+            change.rows.delete(Family::Edges, keys::edge(child, hash));
+            change.loosen(child, hour);
         }
-        Ok(!self.parents(hash, 1)?.is_empty())
+        if to < children.len() {
+            let marker = Marker { parting: true, ..marker.clone() };
+            change.rows.put(Family::Edges, keys::complete(hash), marker.encode());
+            return Some(to);
+        }
+        change.rows.delete(Family::Edges, keys::complete(hash));
+        None
     }
 
-    /// At most `limit` complete parents of a block.
-    fn parents(&self, hash: &Multihash, limit: usize) -> Result<Vec<Multihash>, StoreError> {
-        self.parents_after(hash, None, limit)
-    }
-
-    /// The same, from the first one after `after`, in the order of their multihashes.
+    /// Complete parents of a block, at most `limit` of them, from the first one after `after`, in the
+    /// order of their multihashes.
     pub(super) fn parents_after(
         &self,
         hash: &Multihash,

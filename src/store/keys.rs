@@ -12,29 +12,34 @@
 
 pub mod record;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use crate::ipld::cid::{Cid, Multihash, Version};
 
 /// Number of the layout that this code reads and writes.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 /// Row of `meta` that holds [`LAYOUT`] in decimal.
 pub const META_LAYOUT: &[u8] = b"layout";
 
 /// The block is known to have no links when read as dag-pb: walks need not open it.
 pub const FLAG_PB_LEAF: u8 = 1;
-/// What the keys of pending payload begin with, in `meta`.
-pub const META_PENDING: &[u8] = b"pending/";
-
+/// Row of `meta` that says how far scrubbing has come.
+pub const META_SCRUB: &[u8] = b"scrub";
 /// What the keys of damaged blocks begin with, in `meta`.
 pub const META_QUARANTINE: &[u8] = b"quarantine/";
-/// Row of `meta` that says: a block was found damaged outside of the blob files.
-pub const META_TABLES_DAMAGED: &[u8] = b"tables-damaged";
-
 /// First byte of pin rows kept by CID.
 const PIN_BY_CID: u8 = b'c';
 /// First byte of pin rows kept by name.
 const PIN_BY_NAME: u8 = b'n';
+
+/// Where a block's record lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The segment's number.
+    pub segment: u32,
+    /// The record's offset in it, in bytes.
+    pub offset: u32,
+}
 
 /// One row of `index`: the commit record of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,39 +48,103 @@ pub struct IndexRow {
     pub size: u32,
     /// `FLAG_*` bits.
     pub flags: u8,
-    /// When it was put or last read, in hours since 1970.
-    pub hour: u32,
+    /// Where its bytes lie.
+    pub place: Place,
 }
 
 impl IndexRow {
-    /// 9 bytes: size, flags, hour; numbers big-endian.
+    /// 13 bytes: size, flags, segment, offset; numbers big-endian.
     pub fn encode(&self) -> Bytes {
-        let mut out = Vec::with_capacity(9);
+        let mut out = Vec::with_capacity(13);
         out.extend_from_slice(&self.size.to_be_bytes());
         out.push(self.flags);
-        out.extend_from_slice(&self.hour.to_be_bytes());
+        out.extend_from_slice(&self.place.segment.to_be_bytes());
+        out.extend_from_slice(&self.place.offset.to_be_bytes());
         out.into()
     }
 
     /// `None` for bytes that no version of this layout wrote.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let (size, rest) = bytes.split_first_chunk::<4>()?;
-        let (flags, rest) = rest.split_first()?;
-        let hour = <[u8; 4]>::try_from(rest).ok()?;
-        let (size, hour) = (u32::from_be_bytes(*size), u32::from_be_bytes(hour));
-        Some(Self { size, flags: *flags, hour })
+    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let (size, flags) = (bytes.try_get_u32().ok()?, bytes.try_get_u8().ok()?);
+        let (segment, offset) = (bytes.try_get_u32().ok()?, bytes.try_get_u32().ok()?);
+        bytes.is_empty().then_some(Self { size, flags, place: Place { segment, offset } })
     }
 }
 
-/// Key of a block in `payload` and `index`, and prefix of its rows in `edges`.
-pub fn block(hash: &Multihash) -> Bytes {
-    hash.to_bytes().into()
+/// What index rows say of one segment together. A row of `segments` is added to, not replaced:
+/// batches that are written at the same time need not know of each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figure {
+    /// Bytes of the records that rows point to.
+    pub bytes: i64,
+    /// Their number.
+    pub blocks: i64,
+    /// Where the last of them that there ever was ends, in bytes.
+    pub end: u64,
+    /// How much of the segment is known to be on the disk, in bytes.
+    pub synced: u64,
 }
 
-/// Key of the row that says: an operation has begun to write this block's payload without the log.
-/// Where no operation runs and the index has no row, that payload is garbage.
-pub fn pending(hash: &Multihash) -> Bytes {
-    [META_PENDING, hash.to_bytes().as_slice()].concat().into()
+impl Figure {
+    /// 32 bytes, big-endian.
+    pub fn encode(&self) -> Bytes {
+        let (bytes, blocks) = (self.bytes.to_be_bytes(), self.blocks.to_be_bytes());
+        [bytes, blocks, self.end.to_be_bytes(), self.synced.to_be_bytes()].concat().into()
+    }
+
+    /// `None` for bytes that no version of this layout wrote.
+    pub fn decode(mut value: &[u8]) -> Option<Self> {
+        let figure = Self {
+            bytes: value.try_get_i64().ok()?,
+            blocks: value.try_get_i64().ok()?,
+            end: value.try_get_u64().ok()?,
+            synced: value.try_get_u64().ok()?,
+        };
+        value.is_empty().then_some(figure)
+    }
+
+    /// Both together: what is counted is added, what is a mark is the further one.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            blocks: self.blocks.saturating_add(other.blocks),
+            end: self.end.max(other.end),
+            synced: self.synced.max(other.synced),
+        }
+    }
+}
+
+/// A row of `segments` and what is to be added to it. What does not parse counts as nothing: the
+/// figures are made again by whoever reads all of the index.
+pub fn add_figures<'a>(row: Option<&[u8]>, added: impl Iterator<Item = &'a [u8]>) -> Bytes {
+    let first = row.and_then(Figure::decode).unwrap_or_default();
+    added.filter_map(Figure::decode).fold(first, Figure::and).encode()
+}
+
+/// Key of a segment's figure.
+pub fn segment(id: u32) -> Bytes {
+    id.to_be_bytes().to_vec().into()
+}
+
+/// The segment in the key of its figure.
+pub fn split_segment(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(<[u8; 4]>::try_from(key).ok()?))
+}
+
+/// Value of a row of `loose`: the hour of the block's last use.
+pub fn hour(hour: u32) -> Bytes {
+    hour.to_be_bytes().to_vec().into()
+}
+
+/// The hour in a row of `loose`; whatever does not parse was used long ago.
+pub fn split_hour(value: &[u8]) -> u32 {
+    <[u8; 4]>::try_from(value).map_or(0, u32::from_be_bytes)
+}
+
+/// Key of a block in `index` and `loose`, and prefix of its rows in `edges`.
+pub fn block(hash: &Multihash) -> Bytes {
+    hash.to_bytes().into()
 }
 
 /// Key of the row that says: the bytes of this block were found damaged. Its value is the cause.
@@ -107,16 +176,30 @@ pub fn complete(hash: &Multihash) -> Bytes {
     block(hash)
 }
 
-/// Value of a marker: the codecs under which the block was walked, 8 bytes each, big-endian.
-pub fn codecs(walked: &[u64]) -> Bytes {
-    walked.iter().flat_map(|code| code.to_be_bytes()).collect()
+/// What the row of a complete block says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marker {
+    /// The codecs under which the block was walked.
+    pub codecs: Vec<u64>,
+    /// Its edges are being taken away: it is not complete any more, and may have some left.
+    pub parting: bool,
 }
 
-/// The codecs in the value of a marker; there is at least one.
-pub fn split_codecs(value: &[u8]) -> Option<Vec<u64>> {
-    let (codes, rest) = value.as_chunks::<8>();
-    let whole = rest.is_empty() && !codes.is_empty();
-    whole.then(|| codes.iter().map(|code| u64::from_be_bytes(*code)).collect())
+impl Marker {
+    /// 8 bytes a codec, big-endian; a byte more in front of them while it parts.
+    pub fn encode(&self) -> Bytes {
+        let codecs = self.codecs.iter().flat_map(|code| code.to_be_bytes());
+        self.parting.then_some(1).into_iter().chain(codecs).collect()
+    }
+
+    /// `None` for bytes that no version of this layout wrote.
+    pub fn decode(value: &[u8]) -> Option<Self> {
+        let parting = value.len() % 8 == 1;
+        let (codes, rest) = value.get(usize::from(parting)..)?.as_chunks::<8>();
+        let whole = rest.is_empty() && !codes.is_empty();
+        let codecs = codes.iter().map(|code| u64::from_be_bytes(*code)).collect();
+        whole.then_some(Self { codecs, parting })
+    }
 }
 
 /// Key of a pin: by multihash first, so that the rows sort beside those of `index`.
@@ -163,12 +246,18 @@ mod tests {
 
     #[test]
     fn rows_read_back() {
-        let row = IndexRow { size: 262_158, flags: FLAG_PB_LEAF, hour: 500_000 };
+        let place = Place { segment: 7, offset: 900_000_000 };
+        let row = IndexRow { size: 262_158, flags: FLAG_PB_LEAF, place };
         assert_eq!(IndexRow::decode(&row.encode()), Some(row));
         assert_eq!(IndexRow::decode(&[1, 2, 3]), None);
-        assert_eq!(IndexRow::decode(&[0; 10]), None);
-        assert_eq!(split_codecs(&codecs(&[0x70, 0x0129])), Some(vec![0x70, 0x0129]));
-        assert_eq!((split_codecs(&[]), split_codecs(&[0; 9])), (None, None));
+        assert_eq!(IndexRow::decode(&[0; 14]), None);
+        for parting in [false, true] {
+            let marker = Marker { codecs: vec![0x70, 0x0129], parting };
+            assert_eq!(Marker::decode(&marker.encode()), Some(marker));
+        }
+        assert_eq!((Marker::decode(&[]), Marker::decode(&[0; 10])), (None, None));
+        assert_eq!(split_segment(&segment(258)), Some(258));
+        assert_eq!((split_hour(&hour(500_000)), split_hour(&[1])), (500_000, 0));
         for text in [
             "QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn",
             "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",
@@ -180,6 +269,19 @@ mod tests {
             let (parent, end) = split_hash(rest).unwrap();
             assert_eq!((child, parent, end), (*cid.hash(), *cid.hash(), &[][..]));
         }
+    }
+
+    #[test]
+    fn figures_add_up_in_any_grouping() {
+        let figure = |bytes, blocks, end, synced| Figure { bytes, blocks, end, synced };
+        let parts = [figure(100, 1, 100, 0), figure(-40, -1, 0, 90), figure(7, 1, 300, 50)];
+        let all: Vec<Bytes> = parts.iter().map(Figure::encode).collect();
+        let at_once = add_figures(None, all.iter().map(Bytes::as_ref));
+        let some = add_figures(Some(&all[0]), [&all[1][..]].into_iter());
+        let in_turn = add_figures(Some(&some), [&all[2][..]].into_iter());
+        assert_eq!(Figure::decode(&at_once), Some(figure(67, 1, 300, 90)));
+        assert_eq!(at_once, in_turn);
+        assert_eq!(add_figures(Some(b"nonsense"), std::iter::empty()), Figure::default().encode());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! A backend in memory: for tests, and for hashing without a repository. Durable as long as the
-//! process; unlogged rows are as good as the others.
+//! process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -7,7 +7,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 
-use super::backend::{Backend, BackendError, Batch, Durability, Family, Row};
+use super::backend::{Backend, BackendError, Batch, Family, Row};
+use super::keys;
 
 type Table = BTreeMap<Bytes, Bytes>;
 
@@ -47,11 +48,16 @@ impl Backend for Memory {
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    fn write(&self, batch: Batch, _: Durability) -> Result<(), BackendError> {
+    fn write(&self, batch: Batch) -> Result<(), BackendError> {
         let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);
         for op in batch.ops {
             let table = families.entry(op.family).or_default();
             match op.value {
+                Some(value) if op.family == Family::Segments => {
+                    let row = table.get(&op.key).map(Bytes::as_ref);
+                    let sum = keys::add_figures(row, std::iter::once(value.as_ref()));
+                    table.insert(op.key, sum)
+                }
                 Some(value) => table.insert(op.key, value),
                 None => table.remove(&op.key),
             };
@@ -59,11 +65,19 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn flush(&self, _: Family) -> Result<(), BackendError> {
+    fn sync(&self) -> Result<(), BackendError> {
         Ok(())
     }
 
-    fn compact(&self, _: Family) -> Result<(), BackendError> {
+    fn flush(&self) -> Result<(), BackendError> {
         Ok(())
+    }
+
+    fn compact(&self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn taken(&self) -> Result<u64, BackendError> {
+        Ok(0)
     }
 }

@@ -5,33 +5,49 @@
 //! nothing of files, peers or HTTP. Layout: `docs/storage.md`.
 
 pub mod backend;
+mod barrier;
+mod change;
 mod edges;
 mod garbage;
+pub mod intents;
 pub mod keys;
 pub mod memory;
 pub mod pins;
 mod quarantine;
 pub mod records;
 pub mod rocks;
+pub mod room;
+pub mod scrub;
+pub mod segments;
+mod space;
+pub mod tend;
 #[cfg(test)]
 mod testsuite;
 mod verify;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash, codec};
 use crate::task;
-use backend::{Backend, BackendError, Batch, Durability, Family, Row};
+use backend::{Backend, BackendError, Batch, Family, Row};
 pub use edges::Blocks;
-pub use garbage::{Freed, PlanStep};
+pub use garbage::Freed;
+pub use intents::Intent;
 pub use keys::IndexRow;
 pub use pins::{Mode, Pin, PinState};
+use room::Room;
+use segments::Segments;
+use segments::medium::{Folder, InMemory, Medium};
 pub use writer::{Put, Writer};
 
+/// The folder of segments, in that of the store.
+const SEGMENTS: &str = "segments";
 /// Rows read at a time when a family is walked.
 const PAGE_ROWS: usize = 1024;
 
@@ -60,6 +76,19 @@ pub enum StoreError {
         /// The codec's reason.
         cause: String,
     },
+    /// What was to be stored does not fit, and nothing more can be evicted for it.
+    #[error(
+        "no room for {wanted} bytes: the repository takes {used} of at most {limit} bytes \
+         (Datastore.StorageMax), and the rest of it is pinned or in use"
+    )]
+    NoRoom {
+        /// Bytes that were to be written.
+        wanted: u64,
+        /// Bytes on the disk.
+        used: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// The pin asked to be removed or changed is not there, or another one is.
     #[error("{0}")]
     Pin(String),
@@ -77,22 +106,29 @@ pub enum StoreError {
 /// The synchronous store.
 pub struct Core {
     backend: Box<dyn Backend>,
-    barrier: Mutex<Barrier>,
-    /// Held by whoever changes pins and edges: their rows are read, then written.
-    pinning: Mutex<()>,
+    segments: Arc<Segments>,
+    /// Shared by whoever notes a block and looks whether it is here, exclusive for whoever changes
+    /// rows. Never held while the disk syncs, and taken before every other lock.
+    rows: RwLock<()>,
+    intents: intents::Intents,
+    room: Room,
     /// Blocks whose bytes are damaged. Taken last, and never while a DAG is walked.
     quarantine: quarantine::Quarantine,
     /// Whether each block is hashed again when it is read, beyond the checksum.
     hash_on_read: bool,
+    /// What was done since the store was opened.
+    counters: tend::Counters,
+    /// Tells the thread that syncs ahead of whoever will wait for it.
+    sync_ahead: Option<SyncSender<()>>,
 }
 
-/// How far unlogged payload is known to be on the disk.
-#[derive(Default)]
-struct Barrier {
-    /// Raised by each caller before it waits.
-    asked: Arc<std::sync::atomic::AtomicU64>,
-    /// Every request up to this one is covered by a finished flush.
-    covered: u64,
+/// How a store is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tuning {
+    /// Hash every block again when it is read (`Datastore.HashOnRead`).
+    pub hash_on_read: bool,
+    /// Most bytes that the repository may take on the disk (`Datastore.StorageMax`); 0 for no limit.
+    pub limit: u64,
 }
 
 /// A handle to the store for async callers; clones share it.
@@ -107,15 +143,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::Layout`] for another layout; [`BackendError::Damaged`] names the file.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        Self::over(Box::new(rocks::Rocks::open(dir)?))
+        Self::open_with(dir, Tuning::default())
     }
 
-    /// As [`Self::open`]; every block is hashed again when it is read (`Datastore.HashOnRead`).
+    /// The same, tuned.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_hashing(dir: &Path) -> Result<Self, StoreError> {
-        let core = Core::over(Box::new(rocks::Rocks::open(dir)?), true)?;
+    pub fn open_with(dir: &Path, tuning: Tuning) -> Result<Self, StoreError> {
+        let failed = |e: std::io::Error| BackendError::Failed(format!("{}: {e}", dir.display()));
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let folder = Folder::open(&dir.join(SEGMENTS)).map_err(failed)?;
+        let room = Room::new(tuning.limit, folder.size().map_err(failed)?);
+        let rocks = rocks::Rocks::open(dir, room.log_max())?;
+        let mut core = Core::over(Box::new(rocks), Box::new(folder), room)?;
+        core.hash_on_read = tuning.hash_on_read;
+        core.sync_ahead = Some(sync_ahead(&core.segments).map_err(failed)?);
         Ok(Self { core: Arc::new(core) })
     }
 
@@ -127,12 +170,24 @@ impl Store {
         Self::over(Box::new(memory::Memory::default()))
     }
 
-    /// A store over any backend.
+    /// A store over any backend, with its blocks in memory.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn over(backend: Box<dyn Backend>) -> Result<Self, StoreError> {
-        Ok(Self { core: Arc::new(Core::over(backend, false)?) })
+        Self::over_both(backend, Box::<InMemory>::default())
+    }
+
+    /// A store over any backend and any medium.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn over_both(
+        backend: Box<dyn Backend>,
+        medium: Box<dyn Medium>,
+    ) -> Result<Self, StoreError> {
+        let core = Core::over(backend, medium, Room::new(0, u64::MAX))?;
+        Ok(Self { core: Arc::new(core) })
     }
 
     /// The synchronous store, for work that already runs off the async threads.
@@ -160,11 +215,32 @@ impl Store {
 }
 
 impl Core {
-    fn over(backend: Box<dyn Backend>, hash_on_read: bool) -> Result<Self, StoreError> {
-        let (barrier, pinning) = (Mutex::default(), Mutex::default());
-        let quarantine = quarantine::Quarantine::default();
-        let core = Self { backend, barrier, pinning, quarantine, hash_on_read };
-        core.check_layout()?;
+    fn over(
+        backend: Box<dyn Backend>,
+        medium: Box<dyn Medium>,
+        room: Room,
+    ) -> Result<Self, StoreError> {
+        check_layout(backend.as_ref())?;
+        let mut figures = BTreeMap::new();
+        for (key, value) in backend.page(Family::Segments, b"", None, usize::MAX)? {
+            let parsed = keys::split_segment(&key).zip(keys::Figure::decode(&value));
+            let (id, figure) = parsed.ok_or_else(|| damaged("segments", &key))?;
+            figures.insert(id, figure);
+        }
+        let (segments, doubtful) = Segments::open(medium, &figures)?;
+        segments.set_target(room.segment_bytes());
+        let core = Self {
+            backend,
+            segments: Arc::new(segments),
+            rows: RwLock::default(),
+            intents: intents::Intents::default(),
+            room,
+            quarantine: quarantine::Quarantine::default(),
+            hash_on_read: false,
+            counters: tend::Counters::default(),
+            sync_ahead: None,
+        };
+        core.check_tails(&doubtful)?;
         core.load_quarantine();
         Ok(core)
     }
@@ -185,6 +261,10 @@ impl Core {
         }
         match self.read(cid, self.hash_on_read) {
             Err(StoreError::Corrupt { .. }) => self.to_quarantine(cid),
+            Ok(Some(block)) => {
+                self.used(cid.hash())?;
+                Ok(Some(block))
+            }
             other => other,
         }
     }
@@ -193,17 +273,20 @@ impl Core {
     fn read(&self, cid: &Cid, hash: bool) -> Result<Option<Block>, StoreError> {
         let key = keys::block(cid.hash());
         let corrupt = |cause: String| StoreError::Corrupt { cid: Box::new(*cid), cause };
-        if self.index_row(&key)?.is_none() {
-            return Ok(None);
-        }
-        match self.backend.get(Family::Payload, &key) {
-            Ok(Some(data)) if hash => {
-                Block::verified(*cid, data).map(Some).map_err(|e| corrupt(e.to_string()))
+        let mut place = None;
+        loop {
+            let Some(row) = self.index_row(&key)? else { return Ok(None) };
+            match self.segments.read(row.place, cid.hash(), row.size) {
+                Ok(data) if hash => {
+                    let block = Block::verified(*cid, data);
+                    return block.map(Some).map_err(|error| corrupt(error.to_string()));
+                }
+                Ok(data) => return Ok(Some(Block::from_store(*cid, data))),
+                // It may have been moved since its row was read.
+                Err(BackendError::Damaged(_)) if place.replace(row.place) != Some(row.place) => {}
+                Err(BackendError::Damaged(cause)) => return Err(corrupt(cause)),
+                Err(other) => return Err(other.into()),
             }
-            Ok(Some(data)) => Ok(Some(Block::from_store(*cid, data))),
-            Ok(None) => Err(corrupt("its bytes are gone".into())),
-            Err(BackendError::Damaged(cause)) => Err(corrupt(cause)),
-            Err(other) => Err(other.into()),
         }
     }
 
@@ -215,17 +298,18 @@ impl Core {
     pub fn stat(&self, cid: &Cid) -> Result<Option<IndexRow>, StoreError> {
         if let Some(block) = Block::inline(cid) {
             let size = u32::try_from(block.data().len()).unwrap_or(u32::MAX);
-            return Ok(Some(IndexRow { size, flags: 0, hour: 0 }));
+            let place = keys::Place { segment: 0, offset: 0 };
+            return Ok(Some(IndexRow { size, flags: 0, place }));
         }
-        match self.is_quarantined(cid.hash()) {
-            true => Ok(None),
-            false => self.index_row(&keys::block(cid.hash())),
-        }
+        self.sound_row(cid.hash())
     }
 
-    /// Whether a block is here and need not be written.
-    fn is_sound(&self, hash: &Multihash, key: &[u8]) -> Result<bool, StoreError> {
-        Ok(self.index_row(key)?.is_some() && !self.is_quarantined(hash))
+    /// The index row of a block that is not known to be damaged.
+    fn sound_row(&self, hash: &Multihash) -> Result<Option<IndexRow>, StoreError> {
+        match self.is_quarantined(hash) {
+            true => Ok(None),
+            false => self.index_row(&keys::block(hash)),
+        }
     }
 
     /// Whether the index knows that the block has no links: no need to open it.
@@ -258,24 +342,9 @@ impl Core {
         Ok(())
     }
 
-    /// Number of blocks and their sizes in bytes, read from the index.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn totals(&self) -> Result<(u64, u64), StoreError> {
-        let (mut blocks, mut bytes) = (0, 0);
-        self.each_block(&mut |_, row| {
-            blocks += 1;
-            bytes += u64::from(row.size);
-            true
-        })?;
-        Ok((blocks, bytes))
-    }
-
-    /// Bytes of all payload, of blocks and of none. Reads all of it: for tests of small stores.
-    #[cfg(test)]
-    fn payload_bytes(&self) -> Result<u64, StoreError> {
-        self.rows(Family::Payload, b"").map(|row| row.map(|(_, value)| value.len() as u64)).sum()
+    /// Number of blocks, and bytes of their records.
+    pub fn totals(&self) -> (u64, u64) {
+        self.segments.live()
     }
 
     fn index_row(&self, key: &[u8]) -> Result<Option<IndexRow>, StoreError> {
@@ -293,34 +362,55 @@ impl Core {
         Rows { core: self, family, prefix, page: Vec::new().into_iter(), last: None, done: false }
     }
 
-    /// Waits until all payload written before the call is on the disk. Callers that wait at the
-    /// same time share one flush.
-    fn flush_payload(&self) -> Result<(), StoreError> {
-        use std::sync::atomic::Ordering::SeqCst;
-        let asked = Arc::clone(&lock(&self.barrier).asked);
-        let mine = asked.fetch_add(1, SeqCst) + 1;
-        let mut barrier = lock(&self.barrier);
-        if barrier.covered < mine {
-            let upto = asked.load(SeqCst);
-            self.backend.flush(Family::Payload)?;
-            barrier.covered = upto;
+    /// Has the disk begin with what will be waited for, once there is enough of it.
+    fn begin_sync(&self) {
+        if let Some(ahead) = self.sync_ahead.as_ref().filter(|_| self.segments.wants_sync()) {
+            // A full channel: it has been told.
+            let _ = ahead.try_send(());
         }
-        Ok(())
     }
+}
 
-    /// Reads the layout's number, or writes it into a store that is new.
-    fn check_layout(&self) -> Result<(), StoreError> {
-        let ours = keys::LAYOUT.to_string();
-        match self.backend.get(Family::Meta, keys::META_LAYOUT)? {
-            Some(found) if found == ours.as_bytes() => Ok(()),
-            Some(found) => {
-                Err(StoreError::Layout { found: String::from_utf8_lossy(&found).into_owned() })
-            }
-            None => {
-                let mut batch = Batch::default();
-                batch.put(Family::Meta, keys::META_LAYOUT.into(), ours.into());
-                Ok(self.backend.write(batch, Durability::Synced)?)
-            }
+impl Drop for Core {
+    /// Leaves nothing that the next opening has to read before it trusts it.
+    fn drop(&mut self) {
+        let closed = self.segments.sync().map_err(StoreError::from).and_then(|()| {
+            self.apply(change::Change::default(), &self.exclusive())?;
+            self.sync()
+        });
+        if let Err(error) = closed {
+            tracing::debug!("closing the store: {error}");
+        }
+    }
+}
+
+/// Starts the thread that syncs segments while more is appended: whoever commits then waits for the
+/// rest alone. It ends with the store.
+fn sync_ahead(segments: &Arc<Segments>) -> std::io::Result<SyncSender<()>> {
+    let (ahead, told) = sync_channel(1);
+    let segments = Arc::clone(segments);
+    task::thread("store-sync", move || {
+        while told.recv().is_ok() {
+            // Whoever waits for it hears of a failure.
+            let _ = segments.sync();
+        }
+    })?;
+    Ok(ahead)
+}
+
+/// Reads the layout's number, or writes it into a store that is new.
+fn check_layout(backend: &dyn Backend) -> Result<(), StoreError> {
+    let ours = keys::LAYOUT.to_string();
+    match backend.get(Family::Meta, keys::META_LAYOUT)? {
+        Some(found) if found == ours.as_bytes() => Ok(()),
+        Some(found) => {
+            Err(StoreError::Layout { found: String::from_utf8_lossy(&found).into_owned() })
+        }
+        None => {
+            let mut batch = Batch::default();
+            batch.put(Family::Meta, keys::META_LAYOUT.into(), ours.into());
+            backend.write(batch)?;
+            Ok(backend.sync()?)
         }
     }
 }

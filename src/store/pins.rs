@@ -6,10 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::backend::{Batch, Durability, Family};
+use super::backend::{Batch, Family};
+use super::change::Change;
 pub use super::edges::Progress;
 use super::edges::{Blocks, Completing};
-use super::{Core, StoreError, damaged, keys, lock};
+use super::intents::Intent;
+use super::keys::{self, IndexRow};
+use super::{Core, StoreError, damaged, this_hour};
 use crate::ipld::cid::{Cid, Multihash};
 
 /// Longest name of a pin, in bytes (Kubo's limit).
@@ -95,6 +98,20 @@ impl Pin {
     }
 }
 
+/// Puts every row of a pin.
+fn put_pin(rows: &mut Batch, pin: &Pin) {
+    rows.put(Family::Pins, keys::pin(&pin.cid), pin.encode());
+    if !pin.name.is_empty() {
+        rows.put(Family::Pins, keys::pin_name(&pin.name, &pin.cid), Bytes::new());
+    }
+}
+
+/// Deletes every row of a pin.
+fn delete_pin(rows: &mut Batch, pin: &Pin) {
+    rows.delete(Family::Pins, keys::pin(&pin.cid));
+    rows.delete(Family::Pins, keys::pin_name(&pin.name, &pin.cid));
+}
+
 fn already(pin: &Pin) -> StoreError {
     StoreError::Pin(format!("{} already pinned recursively", pin.cid))
 }
@@ -114,33 +131,38 @@ impl Core {
     /// # Errors
     /// As [`Self::pin`].
     pub fn pin_all(&self, pins: &[Pin]) -> Result<(), StoreError> {
-        self.pin_with(pins, self, Batch::default())
+        self.pin_with(pins, self, &self.intend(), Vec::new())
     }
 
-    /// The same, telling how far it has come.
+    /// The same, telling how far it has come. What `intent` has noted is not looked for again by
+    /// whoever deletes.
     ///
     /// # Errors
     /// As [`Self::pin`].
-    pub fn pin_telling(&self, pins: &[Pin], progress: &Progress) -> Result<(), StoreError> {
-        let _pinning = lock(&self.pinning);
-        self.pin_by(pins, Completing::new(self, self, Batch::default()).telling(progress))
+    pub fn pin_telling(
+        &self,
+        pins: &[Pin],
+        intent: &Intent,
+        progress: &Progress,
+    ) -> Result<(), StoreError> {
+        self.pin_by(pins, Completing::new(self, self, intent, Vec::new()).telling(progress))
     }
 
-    /// The same for several pins, with blocks that are about to exist and the batch that makes
-    /// them exist.
+    /// The same for several pins, with blocks that are about to exist and the rows that make them
+    /// exist.
     pub(super) fn pin_with(
         &self,
         pins: &[Pin],
         source: &dyn Blocks,
-        batch: Batch,
+        intent: &Intent,
+        rows: Vec<(Multihash, IndexRow)>,
     ) -> Result<(), StoreError> {
-        let _pinning = lock(&self.pinning);
-        self.pin_by(pins, Completing::new(self, source, batch))
+        self.pin_by(pins, Completing::new(self, source, intent, rows))
     }
 
-    /// Callers hold [`Core::pinning`].
+    /// The rows of pins stay out of the batches that are written on the way: a pin appears only when
+    /// all of its DAG, and every other pin of the operation, stands.
     fn pin_by(&self, pins: &[Pin], mut completing: Completing<'_>) -> Result<(), StoreError> {
-        let mut rows = Batch::default();
         // Of several pins of one CID the last stands: the rows of the others are never written.
         let mut standing: HashMap<Cid, &Pin> = HashMap::new();
         for pin in pins {
@@ -149,44 +171,34 @@ impl Core {
                 return Err(already(pin));
             }
         }
-        for pin in
-            pins.iter().filter(|pin| standing.get(&pin.cid).is_some_and(|p| ptr::eq(*p, *pin)))
-        {
-            self.add_pin(pin, &mut completing, &mut rows)?;
+        let stands = |pin: &&Pin| standing.get(&pin.cid).is_some_and(|p| ptr::eq(*p, *pin));
+        for pin in pins.iter().filter(stands) {
+            match pin.mode {
+                Mode::Recursive => completing.complete(&pin.cid)?,
+                Mode::Direct if !completing.has(&pin.cid)? => {
+                    return Err(StoreError::Missing(Box::new(pin.cid)));
+                }
+                Mode::Direct => {}
+            }
+            completing.claim_root(&pin.cid, pin.mode)?;
         }
-        let mut batch = completing.finish();
-        batch.append(rows);
-        match batch.is_empty() {
-            true => Ok(()),
-            false => Ok(self.backend.write(batch, Durability::Synced)?),
-        }
+        // Fetched blocks are on the disk before a pin is.
+        self.segments.sync()?;
+        completing.write(&mut |change| {
+            pins.iter().filter(stands).try_for_each(|pin| self.replace_pin(pin, &mut change.rows))
+        })?;
+        self.sync()
     }
 
-    /// The rows of a pin stay out of the batches that are written on the way: a pin appears only
-    /// when all of its DAG, and every other pin of the operation, stands.
-    fn add_pin(
-        &self,
-        pin: &Pin,
-        completing: &mut Completing<'_>,
-        rows: &mut Batch,
-    ) -> Result<(), StoreError> {
+    /// Puts a pin in the place of an earlier one of the same CID.
+    fn replace_pin(&self, pin: &Pin, rows: &mut Batch) -> Result<(), StoreError> {
         if let Some(old) = self.pin_row(&pin.cid)? {
             if old.mode == Mode::Recursive && pin.mode == Mode::Direct {
                 return Err(already(pin));
             }
-            rows.delete(Family::Pins, keys::pin_name(&old.name, &old.cid));
+            delete_pin(rows, &old);
         }
-        match pin.mode {
-            Mode::Recursive => completing.complete(&pin.cid)?,
-            Mode::Direct if !completing.has(&pin.cid)? => {
-                return Err(StoreError::Missing(Box::new(pin.cid)));
-            }
-            Mode::Direct => {}
-        }
-        rows.put(Family::Pins, keys::pin(&pin.cid), pin.encode());
-        if !pin.name.is_empty() {
-            rows.put(Family::Pins, keys::pin_name(&pin.name, &pin.cid), Bytes::new());
-        }
+        put_pin(rows, pin);
         Ok(())
     }
 
@@ -203,8 +215,8 @@ impl Core {
     /// # Errors
     /// As [`Self::unpin`].
     pub fn unpin_all(&self, cids: &[Cid], recursive: bool) -> Result<(), StoreError> {
-        let _pinning = lock(&self.pinning);
-        let mut batch = Batch::default();
+        let exclusive = self.exclusive();
+        let mut change = Change::default();
         for cid in cids {
             let Some(pin) = self.pin_row(cid)? else {
                 return Err(StoreError::Pin("not pinned or pinned indirectly".into()));
@@ -212,11 +224,12 @@ impl Core {
             if pin.mode == Mode::Recursive && !recursive {
                 return Err(StoreError::Pin(format!("{cid} is pinned recursively")));
             }
-            batch.delete(Family::Pins, keys::pin(cid));
-            batch.delete(Family::Pins, keys::pin_name(&pin.name, cid));
+            delete_pin(&mut change.rows, &pin);
+            change.loosen(cid.hash(), this_hour());
         }
-        self.backend.write(batch, Durability::Synced)?;
-        cids.iter().try_for_each(|cid| self.let_go(cid.hash()))
+        self.apply(change, &exclusive)?;
+        drop(exclusive);
+        self.sync()
     }
 
     /// Pins `to` under the name of the recursive pin `from`, and removes that one if `unpin` says
@@ -226,34 +239,36 @@ impl Core {
     /// As [`Self::pin`]; [`StoreError::Pin`] in Kubo's words when `from` is not pinned
     /// recursively, or `to` is already.
     pub fn update_pin(&self, from: &Cid, to: &Cid, unpin: bool) -> Result<(), StoreError> {
-        let _pinning = lock(&self.pinning);
-        let recursive = |pin: &Pin| pin.mode == Mode::Recursive;
-        let Some(old) = self.pin_row(from)?.filter(recursive) else {
-            return Err(StoreError::Pin("'from' cid was not recursively pinned already".into()));
+        let recursive = |cid: &Cid| {
+            let pin = self.pin_row(cid)?;
+            Ok::<_, StoreError>(pin.filter(|pin| pin.mode == Mode::Recursive))
         };
+        let refused = |text: &str| StoreError::Pin(text.to_owned());
+        let from_pin = || {
+            recursive(from)?.ok_or_else(|| refused("'from' cid was not recursively pinned already"))
+        };
+        from_pin()?;
         if from == to {
             return Ok(());
         }
-        if self.pin_row(to)?.is_some_and(|pin| recursive(&pin)) {
-            return Err(StoreError::Pin("'to' cid was already recursively pinned".into()));
-        }
-        let mut completing = Completing::new(self, self, Batch::default());
-        let mut rows = Batch::default();
-        self.add_pin(&Pin::new(*to, Mode::Recursive, &old.name)?, &mut completing, &mut rows)?;
-        if unpin {
-            rows.delete(Family::Pins, keys::pin(from));
-            rows.delete(Family::Pins, keys::pin_name(&old.name, from));
-        }
-        let mut batch = completing.finish();
-        batch.append(rows);
-        self.backend.write(batch, Durability::Synced)?;
-        if unpin { self.let_go(from.hash()) } else { Ok(()) }
-    }
-
-    /// Releases what a removed pin held. What cannot be read stays complete: the next GC lets it
-    /// go by its rows, which would take too long here.
-    fn let_go(&self, hash: &Multihash) -> Result<(), StoreError> {
-        self.release(hash, &mut Vec::new())
+        let intent = self.intend();
+        let mut completing = Completing::new(self, self, &intent, Vec::new());
+        completing.complete(to)?;
+        completing.claim_root(to, Mode::Recursive)?;
+        self.segments.sync()?;
+        completing.write(&mut |change| {
+            let old = from_pin()?;
+            if recursive(to)?.is_some() {
+                return Err(refused("'to' cid was already recursively pinned"));
+            }
+            self.replace_pin(&Pin::new(*to, Mode::Recursive, &old.name)?, &mut change.rows)?;
+            if unpin {
+                delete_pin(&mut change.rows, &old);
+                change.loosen(from.hash(), this_hour());
+            }
+            Ok(())
+        })?;
+        self.sync()
     }
 
     /// The pin of exactly this CID.
@@ -293,7 +308,10 @@ impl Core {
     }
 
     /// Complete parents of a block, read as they are asked for.
-    fn each_parent(&self, hash: &Multihash) -> impl Iterator<Item = Result<Multihash, StoreError>> {
+    pub(super) fn each_parent(
+        &self,
+        hash: &Multihash,
+    ) -> impl Iterator<Item = Result<Multihash, StoreError>> {
         let mut after = None;
         let mut page = Vec::new().into_iter();
         let hash = *hash;

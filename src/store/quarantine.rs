@@ -9,9 +9,8 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytes::Bytes;
-
-use super::backend::{Batch, Durability, Family};
+use super::backend::{Batch, Family};
+use super::change::Change;
 use super::{Core, StoreError, keys, lock};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{self, Cid, Multihash};
@@ -89,25 +88,11 @@ impl Core {
     fn note(&self, hash: &Multihash, cause: &str) {
         let cause: String = cause.chars().take(CAUSE_MAX).collect();
         let mut batch = Batch::default();
-        if !cause.contains("Blob") {
-            batch.put(Family::Meta, keys::META_TABLES_DAMAGED.into(), Bytes::new());
-        }
         batch.put(Family::Meta, keys::quarantine(hash), cause.into());
-        if let Err(unwritten) = self.backend.write(batch, Durability::Logged) {
+        if let Err(unwritten) = self.backend.write(batch) {
             // The disk has worse troubles; the next process finds the block again.
             tracing::info!("cannot note that a block is damaged: {unwritten}");
         }
-    }
-
-    /// Whether a compaction of payload would meet damage. RocksDB takes no write any more once one
-    /// has, until it is opened again. A damaged blob is met while its block is here, a damaged
-    /// table until it is gone, which nobody tells: it counts for ever.
-    ///
-    /// # Errors
-    /// The database's.
-    pub(super) fn payload_is_damaged(&self) -> Result<bool, StoreError> {
-        let tables = self.backend.get(Family::Meta, keys::META_TABLES_DAMAGED)?;
-        Ok(tables.is_some() || self.quarantined() > 0)
     }
 
     /// Adds to a batch that writes or deletes the block: its row in the quarantine goes with it.
@@ -126,47 +111,39 @@ impl Core {
         }
     }
 
-    /// Writes a batch with such rows under the lock: nobody drops the blocks meanwhile, whom no
-    /// operation protects.
-    pub(super) fn write_lifting(&self, batch: Batch, blocks: &[Cid]) -> Result<(), StoreError> {
-        if self.quarantined() == 0 {
-            return Ok(self.backend.write(batch, Durability::Logged)?);
-        }
-        self.quarantine.change(|known| {
-            self.backend.write(batch, Durability::Logged)?;
-            blocks.iter().for_each(|cid| _ = known.remove(cid.hash()));
-            Ok(())
-        })
-    }
-
     /// A quarantined block read right after all: a cable or a controller, not the disk.
     pub(super) fn lift(&self, hash: &Multihash) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         self.lift_with(hash, &mut batch);
-        self.backend.write(batch, Durability::Logged)?;
+        self.backend.write(batch)?;
         self.lifted([hash]);
         Ok(())
     }
 
     /// Deletes a block whose bytes are damaged, held or not: it can only be fetched again. Edges
-    /// stay, since they say what it linked to. Tells whether it went. Callers make sure that no
-    /// operation runs.
+    /// stay, since they say what it linked to. Tells whether it went: not while an operation relies on
+    /// it.
     ///
     /// # Errors
     /// The database's.
     pub fn drop_damaged(&self, hash: &Multihash) -> Result<bool, StoreError> {
-        self.quarantine.change(|known| {
-            match self.read(&cid::of_hash(hash), true) {
-                Err(StoreError::Corrupt { .. }) => {}
-                other => return other.map(|_| false),
-            }
-            let (key, mut batch) = (keys::block(hash), Batch::default());
-            batch.delete(Family::Index, key.clone());
-            batch.delete(Family::Payload, key);
-            batch.delete(Family::Meta, keys::quarantine(hash));
-            self.backend.write(batch, Durability::Synced)?;
-            known.remove(hash);
-            Ok(true)
-        })
+        let exclusive = self.exclusive();
+        if self.intents.noted(hash) {
+            return Ok(false);
+        }
+        match self.read(&cid::of_hash(hash), true) {
+            Err(StoreError::Corrupt { .. }) => {}
+            other => return other.map(|_| false),
+        }
+        let mut change = Change::default();
+        if let Some(row) = self.index_row(&keys::block(hash))? {
+            change.delete_block(hash, row);
+        }
+        change.rows.delete(Family::Meta, keys::quarantine(hash));
+        self.apply(change, &exclusive)?;
+        self.lifted([hash]);
+        drop(exclusive);
+        self.sync()?;
+        Ok(true)
     }
 }

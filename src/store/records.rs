@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::backend::{Batch, Durability, Family, Row};
+use super::backend::{Batch, Family, Row};
 use super::{Core, StoreError};
 
 /// Rows of `records` to put and to delete together.
@@ -55,6 +55,6 @@ impl Core {
     /// # Errors
     /// The database's; the batch is then not applied.
     pub fn write_records(&self, batch: RecordBatch) -> Result<(), StoreError> {
-        Ok(self.backend.write(batch.0, Durability::Logged)?)
+        Ok(self.backend.write(batch.0)?)
     }
 }

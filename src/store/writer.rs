@@ -1,28 +1,34 @@
 //! The write path: one durable operation over any number of blocks.
 //!
-//! Small operations go through the log whole: blocks, index rows, edges and pin in one atomic,
-//! synced batch. A large one writes payload without the log, so that content is written once, then
-//! flushes it, and only then writes the index rows that make the blocks exist. A crash in between
-//! leaves bytes nobody can see.
+//! Bytes go to segments as they come, in few large writes. Once they are on the disk, index rows make
+//! the blocks exist, and what holds them follows: edges bottom-up, then pins, in the order in which
+//! the log keeps them. A crash in between leaves bytes that nobody can see, or blocks that nothing
+//! holds and that are known to be loose.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
-use super::backend::{Batch, Durability, Family};
+use super::change::Change;
 use super::edges::Blocks;
-use super::keys::{self, FLAG_PB_LEAF, IndexRow};
+use super::intents::Intent;
+use super::keys::{FLAG_PB_LEAF, IndexRow, Place};
 use super::pins::Pin;
+use super::segments::{Lease, Stream, record};
 use super::{Core, StoreError, this_hour};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash, codec, hash};
 use crate::ipld::codec::dag_pb;
 
-/// Payload of an operation that still goes through the log, in bytes.
-const SMALL_BYTES: usize = 4 << 20;
-/// Index rows held back until their payload is flushed. Bounds memory at about 10 MiB, and what
-/// a crash makes an interrupted import do again.
+/// Bytes gathered before they are appended to a segment.
+const GATHERED_BYTES: usize = 4 << 20;
+/// Blocks whose index rows are written with what holds them, in one batch.
+const SMALL_BLOCKS: usize = 1 << 10;
+/// Index rows held back until their bytes are on the disk. Bounds memory at about 10 MiB, and what a
+/// crash makes an interrupted import do again.
 const ROWS_HELD_MAX: usize = 64 << 10;
+/// Index rows written while everybody else waits.
+const ROWS_TOGETHER: usize = 512;
 
 /// Whether a block was new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,72 +40,106 @@ pub enum Put {
 }
 
 /// An operation in progress. Nothing of it is promised before [`Writer::commit`] returns; dropping
-/// it leaves at most unpinned blocks.
+/// it leaves at most loose blocks.
 pub struct Writer<'a> {
     core: &'a Core,
-    payload: Batch,
+    intent: Intent,
+    gathered: Vec<(Multihash, Bytes)>,
+    gathered_bytes: usize,
     held: HashMap<Multihash, Held>,
-    spilled: bool,
+    /// Keeps the segments in which blocks of `held` lie.
+    leases: Vec<Lease<'a>>,
 }
 
 /// A block put but not yet visible.
 struct Held {
-    row: IndexRow,
-    /// Its bytes, while they are in no database.
+    size: u32,
+    flags: u8,
+    /// Where its bytes are; none while they are gathered.
+    place: Option<Place>,
+    /// Its bytes, while it is cheap to keep them.
     data: Option<Bytes>,
 }
 
 impl Core {
     /// Puts blocks that nothing holds yet: fetched ones. They are here when this returns, and
-    /// survive the death of the process; a pin's own batch makes them survive a power loss, as
-    /// the log keeps its order. Gives those that were new.
+    /// survive the death of the process; whoever pins them makes them survive a power loss. Gives
+    /// those that were new.
     ///
     /// # Errors
     /// The database's; none of the blocks is then here.
     pub fn put_unpinned(&self, blocks: &[Block]) -> Result<Vec<Cid>, StoreError> {
-        let (mut batch, mut new) = (Batch::default(), Vec::new());
+        let intent = self.intend();
+        let (mut new, mut records, mut met) = (Vec::new(), Vec::new(), HashSet::new());
         for block in blocks {
-            let key = keys::block(block.cid().hash());
             let hash = block.cid().hash();
-            if hash.code() == hash::IDENTITY || self.is_sound(hash, &key)? {
-                continue;
+            let stored = hash.code() != hash::IDENTITY && met.insert(hash);
+            if stored && self.look(&intent, hash)?.is_none() {
+                new.push(block);
+                records.push((*hash, block.data().clone()));
             }
-            self.lift_with(hash, &mut batch);
-            batch.put(Family::Payload, key.clone(), block.data().clone());
-            batch.put(Family::Index, key, row_of(block).encode());
-            new.push(*block.cid());
         }
-        if !batch.is_empty() {
-            self.write_lifting(batch, &new)?;
+        if records.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(new)
+        self.make_room(bytes_of(&records))?;
+        let (places, _lease) = self.segments.append(Stream::Fetched, &records)?;
+        let row = |(block, place): (&&Block, &Place)| (*block.cid().hash(), row_of(block, *place));
+        let rows: Vec<_> = new.iter().zip(&places).map(row).collect();
+        self.settle_rows(&rows)?;
+        Ok(new.iter().map(|block| *block.cid()).collect())
+    }
+
+    /// Writes index rows, each block loose, a few at a time.
+    fn settle_rows(&self, rows: &[(Multihash, IndexRow)]) -> Result<(), StoreError> {
+        for some in rows.chunks(ROWS_TOGETHER) {
+            let exclusive = self.exclusive();
+            let mut change = Change::default();
+            let new = self.put_rows(some, &mut change, &exclusive)?;
+            new.iter().for_each(|hash| change.loosen(hash, this_hour()));
+            self.apply(change, &exclusive)?;
+            self.lifted(some.iter().map(|(hash, _)| hash));
+        }
+        Ok(())
     }
 
     /// Begins an operation.
     pub fn writer(&self) -> Writer<'_> {
-        Writer { core: self, payload: Batch::default(), held: HashMap::new(), spilled: false }
+        Writer {
+            core: self,
+            intent: self.intend(),
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            held: HashMap::new(),
+            leases: Vec::new(),
+        }
     }
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     /// Takes a block. Identity blocks carry themselves and are not stored.
     ///
     /// # Errors
-    /// The database's; the operation is then to be dropped.
+    /// The database's, or that there is no room; the operation is then to be dropped.
     pub fn put(&mut self, block: &Block) -> Result<Put, StoreError> {
         let hash = block.cid().hash();
         if hash.code() == hash::IDENTITY || self.held.contains_key(hash) {
             return Ok(Put::Known);
         }
-        let key = keys::block(hash);
-        if self.core.is_sound(hash, &key)? {
+        if self.core.look(&self.intent, hash)?.is_some() {
             return Ok(Put::Known);
         }
-        let row = row_of(block);
-        self.payload.put(Family::Payload, key, block.data().clone());
-        self.held.insert(*hash, Held { row, data: Some(block.data().clone()) });
-        if self.payload.bytes() >= SMALL_BYTES {
-            self.spill()?;
+        let data = block.data();
+        let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let held = Held { size, flags: flags_of(block), place: None, data: Some(data.clone()) };
+        self.held.insert(*hash, held);
+        self.gathered_bytes += data.len();
+        self.gathered.push((*hash, data.clone()));
+        if self.gathered_bytes >= GATHERED_BYTES || self.gathered.len() >= ROWS_HELD_MAX {
+            self.append()?;
+            // Too large to be kept: whoever walks it reads it again.
+            self.held.values_mut().for_each(|held| held.data = None);
+            self.core.begin_sync();
         }
         if self.held.len() >= ROWS_HELD_MAX {
             self.settle()?;
@@ -111,80 +151,91 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// The database's, or what stands in the way of a pin ([`StoreError::Missing`] and the like);
-    /// the blocks may then be here, unpinned.
+    /// the blocks may then be here, loose.
     pub fn commit(mut self, pins: &[Pin]) -> Result<(), StoreError> {
-        if self.spilled {
-            self.settle()?;
+        self.append()?;
+        let small = self.held.len() <= SMALL_BLOCKS;
+        match small {
+            true => self.core.segments.sync()?,
+            false => self.settle()?,
         }
-        let mut batch = std::mem::take(&mut self.payload);
-        batch.append(self.index_rows());
-        self.core.pin_with(pins, &self, batch)?;
-        self.core.lifted(self.held.keys());
-        Ok(())
+        let rows = if small { self.rows() } else { Vec::new() };
+        self.core.pin_with(pins, &self, &self.intent, rows)
     }
 
-    /// Writes the payload gathered so far without the log. Rows that say so go ahead of it, or
-    /// nobody could find its bytes again when the operation dies.
-    fn spill(&mut self) -> Result<(), StoreError> {
-        self.spilled = true;
-        let mut pending = Batch::default();
-        for (hash, _) in self.held.iter().filter(|(_, held)| held.data.is_some()) {
-            pending.put(Family::Meta, keys::pending(hash), Bytes::new());
+    /// Appends what is gathered to a segment.
+    fn append(&mut self) -> Result<(), StoreError> {
+        if self.gathered.is_empty() {
+            return Ok(());
         }
-        self.core.backend.write(pending, Durability::Logged)?;
-        let payload = std::mem::take(&mut self.payload);
-        self.core.backend.write(payload, Durability::Unlogged)?;
-        self.held.values_mut().for_each(|held| held.data = None);
-        Ok(())
-    }
-
-    /// Makes every block put so far exist: payload to the disk first, then the index rows.
-    fn settle(&mut self) -> Result<(), StoreError> {
-        self.spill()?;
-        self.core.flush_payload()?;
-        let rows = self.index_rows();
-        self.core.backend.write(rows, Durability::Synced)?;
-        self.core.lifted(self.held.keys());
-        self.held.clear();
-        Ok(())
-    }
-
-    fn index_rows(&self) -> Batch {
-        let mut rows = Batch::default();
-        for (hash, held) in &self.held {
-            rows.put(Family::Index, keys::block(hash), held.row.encode());
-            self.core.lift_with(hash, &mut rows);
-            if self.spilled {
-                rows.delete(Family::Meta, keys::pending(hash));
+        self.core.make_room(bytes_of(&self.gathered))?;
+        let (places, lease) = self.core.segments.append(Stream::Added, &self.gathered)?;
+        self.leases.push(lease);
+        for ((hash, _), place) in self.gathered.drain(..).zip(places) {
+            if let Some(held) = self.held.get_mut(&hash) {
+                held.place = Some(place);
             }
         }
-        rows
+        self.gathered_bytes = 0;
+        Ok(())
+    }
+
+    /// Makes every block put so far exist: bytes to the disk first, then the index rows.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        self.append()?;
+        self.core.segments.sync()?;
+        self.core.settle_rows(&self.rows())?;
+        self.held.clear();
+        self.leases.clear();
+        Ok(())
+    }
+
+    fn rows(&self) -> Vec<(Multihash, IndexRow)> {
+        let row = |(hash, held): (&Multihash, &Held)| {
+            let Held { size, flags, place, .. } = *held;
+            place.map(|place| (*hash, IndexRow { size, flags, place }))
+        };
+        self.held.iter().filter_map(row).collect()
     }
 }
 
 /// Blocks of the operation come before those of the store: a small one is pinned before it exists.
 impl Blocks for Writer<'_> {
     fn block(&self, cid: &Cid) -> Result<Option<Block>, StoreError> {
-        match self.held.get(cid.hash()).and_then(|held| held.data.clone()) {
-            Some(data) => Ok(Some(Block::from_store(*cid, data))),
-            None => self.core.get(cid),
-        }
+        let data = match self.held.get(cid.hash()) {
+            Some(Held { data: Some(data), .. }) => data.clone(),
+            Some(Held { place: Some(place), size, .. }) => {
+                self.core.segments.read(*place, cid.hash(), *size)?
+            }
+            _ => return self.core.get(cid),
+        };
+        Ok(Some(Block::from_store(*cid, data)))
     }
 
     fn row(&self, cid: &Cid) -> Result<Option<IndexRow>, StoreError> {
         match self.held.get(cid.hash()) {
-            Some(held) => Ok(Some(held.row)),
-            None => self.core.stat(cid),
+            Some(Held { size, flags, place: Some(place), .. }) => {
+                Ok(Some(IndexRow { size: *size, flags: *flags, place: *place }))
+            }
+            _ => self.core.stat(cid),
         }
     }
 }
 
-fn row_of(block: &Block) -> IndexRow {
+fn row_of(block: &Block, place: Place) -> IndexRow {
     let size = u32::try_from(block.data().len()).unwrap_or(u32::MAX);
-    IndexRow { size, flags: flags_of(block), hour: this_hour() }
+    IndexRow { size, flags: flags_of(block), place }
 }
 
 fn flags_of(block: &Block) -> u8 {
     let leaf = block.cid().codec() == codec::DAG_PB && dag_pb::is_leaf(block.data());
     if leaf { FLAG_PB_LEAF } else { 0 }
+}
+
+/// Bytes that records take.
+pub(super) fn bytes_of(records: &[(Multihash, Bytes)]) -> u64 {
+    let length = |(hash, data): &(Multihash, Bytes)| {
+        record::length(hash, u32::try_from(data.len()).unwrap_or(u32::MAX))
+    };
+    records.iter().map(length).sum()
 }

@@ -192,7 +192,7 @@ impl Trial {
             core.unpin(&pin.cid, true).unwrap();
         }
         collect(&core).unwrap();
-        assert_eq!(core.totals().unwrap(), (0, 0), "something leaked");
+        assert_eq!(core.totals(), (0, 0), "something leaked");
     }
 }
 

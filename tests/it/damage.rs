@@ -11,7 +11,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::harness::{Repo, keystream, one_line, said, skip};
 
-/// A repository with files of several sizes: rows in tables, and values in blob files.
+/// A repository with files of several sizes.
 pub struct Filled {
     pub repo: Repo,
     /// CIDs, and what they hold.
@@ -56,12 +56,14 @@ impl Filled {
 
 /// The files of a repository's database, with their sizes, in the order of their names.
 pub fn database(root: &Path) -> Vec<(PathBuf, u64)> {
-    let entries = fs::read_dir(root.join("store")).unwrap();
+    let folders = ["store", "store/segments"].map(|name| fs::read_dir(root.join(name)).unwrap());
     let sized = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.unwrap();
-        (entry.path(), entry.metadata().unwrap().len())
+        (entry.path(), entry.metadata().unwrap())
     };
-    let mut files: Vec<_> = entries.map(sized).collect();
+    let all = folders.into_iter().flatten().map(sized);
+    let files = all.filter(|(_, meta)| meta.is_file()).map(|(path, meta)| (path, meta.len()));
+    let mut files: Vec<_> = files.collect();
     files.sort();
     files
 }
@@ -167,7 +169,7 @@ fn a_cut_database_file_is_told_and_nothing_else_is_touched() {
     let mut cut: Vec<String> = Vec::new();
     for (path, size) in filled.database() {
         let kind = kinds(&path);
-        if size < 2 || !["sst", "blob", "MANIFEST", "CURRENT", "log"].contains(&kind.as_str()) {
+        if size < 2 || !["sst", "seg", "MANIFEST", "CURRENT", "log"].contains(&kind.as_str()) {
             continue;
         }
         fs::File::options().write(true).open(&path).unwrap().set_len(size / 2).unwrap();
@@ -180,7 +182,8 @@ fn a_cut_database_file_is_told_and_nothing_else_is_touched() {
         }
         // Putting the file back heals everything. A cut log alone looks like one that a crash ended:
         // opening takes what stands in it, and starts another one.
-        fs::copy(pristine.join("store").join(&name), &path).unwrap();
+        let original = pristine.join(path.strip_prefix(filled.repo.root()).unwrap());
+        fs::copy(original, &path).unwrap();
         if kind != "log" {
             filled.readable();
         }
@@ -188,7 +191,7 @@ fn a_cut_database_file_is_told_and_nothing_else_is_touched() {
         fs::remove_dir_all(filled.repo.root()).unwrap();
         copy(&pristine, &filled.repo.root());
     }
-    for kind in ["sst", "blob", "MANIFEST", "CURRENT", "log"] {
+    for kind in ["sst", "seg", "MANIFEST", "CURRENT", "log"] {
         assert!(cut.iter().any(|found| found == kind), "no {kind} file among {cut:?}");
     }
     filled.readable();
@@ -261,6 +264,8 @@ fn a_full_disk_is_told_and_nothing_acknowledged_is_lost() {
         return skip("a_full_disk_is_told", "mounting a tmpfs was refused");
     };
     repo.ok(["init"]);
+    // Not the limit that fits the disk: the disk itself.
+    repo.ok(["config", "Datastore.StorageMax", "100GB"]);
     let mut files = add_some(&repo, "before");
     let huge = keystream("huge", 200 << 20);
     repo.file("huge", &huge);

@@ -12,6 +12,7 @@ struct Own {
     daemon: Daemon,
     host: String,
     root: String,
+    _repo: Repo,
 }
 
 impl Own {
@@ -23,7 +24,7 @@ impl Own {
         let root = repo.ok(["add", "-r", "-Q", "--cid-version=1", "site"]);
         let daemon = Daemon::start(&repo);
         let port = daemon.gateway.rsplit(':').next().unwrap().to_owned();
-        Self { host: format!("{root}.ipfs.localhost:{port}"), daemon, root }
+        Self { host: format!("{root}.ipfs.localhost:{port}"), daemon, root, _repo: repo }
     }
 
     fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -109,7 +109,7 @@ fn peers_heal_what_the_disk_has_lost() {
 }
 
 #[test]
-fn a_flipped_byte_in_a_blob_file_never_stops_a_start() {
+fn a_flipped_byte_in_a_segment_never_stops_a_start() {
     use rand::{RngExt as _, SeedableRng as _};
     let filled = Filled::new();
     let repo = &filled.repo;
@@ -120,7 +120,7 @@ fn a_flipped_byte_in_a_blob_file_never_stops_a_start() {
             .into_iter()
             .filter(|(path, size)| {
                 let kind = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-                *size > 0 && kind == "blob"
+                *size > 0 && kind == "seg"
             })
             .collect();
         let (path, size) = &data[random.random_range(0..data.len())];

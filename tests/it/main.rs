@@ -6,6 +6,7 @@
 
 mod bad_args;
 mod bad_input;
+mod beside;
 mod browser;
 mod car;
 mod cids;
@@ -20,7 +21,6 @@ mod docs;
 mod envelope;
 mod faulty;
 mod fetching;
-mod gate;
 mod gateway;
 mod gateway_car;
 mod gateway_fixtures;

@@ -1,0 +1,122 @@
+//! What a daemon does for its store by itself: syncing, keeping room, giving space back, scrubbing,
+//! and collecting garbage where that was asked for.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio_util::sync::CancellationToken;
+
+use super::network::Patience;
+use super::{Error, Node};
+use crate::ipld::cid::Cid;
+use crate::store::scrub::Scrubbed;
+use crate::store::tend::Tending;
+
+/// Time between two steps.
+const STEP_TIME: Duration = Duration::from_secs(1);
+/// Time to fetch a block that scrubbing found damaged.
+const HEAL_TIME: Duration = Duration::from_secs(60);
+
+/// How a store is tended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TendSettings {
+    /// Part of the limit, in per cent, above which room is made (`Datastore.StorageGCWatermark`).
+    pub watermark: u64,
+    /// Time between two looks whether all garbage is to be collected (`--enable-gc`,
+    /// `Datastore.GCPeriod`); `None` for never.
+    pub gc_period: Option<Duration>,
+    /// Most bytes read a second by scrubbing (`Datastore.ScrubRate`); 0 for none.
+    pub scrub_rate: u64,
+    /// Time from the end of a round to the next (`Datastore.ScrubPeriod`).
+    pub scrub_period: Duration,
+}
+
+impl Node {
+    /// Tends the store until told to stop. What fails is told in the log, and tried again.
+    pub async fn tend(self, settings: TendSettings, stop: CancellationToken) {
+        let (mut tending, mut collected) = (Tending::default(), std::time::Instant::now());
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(STEP_TIME) => {}
+            }
+            let mark = settings.watermark;
+            let step = move |core: &crate::store::Core| {
+                let done = core.tend(&mut tending, mark);
+                (done, tending)
+            };
+            let (done, after) = self.store.run(step).await;
+            tending = after;
+            let mut outcome = done.map_err(Error::from);
+            if outcome.is_ok() && settings.scrub_rate > 0 {
+                outcome = self.scrub_some(&settings).await;
+            }
+            if let Some(period) = settings.gc_period.filter(|period| collected.elapsed() >= *period)
+            {
+                collected = std::time::Instant::now();
+                tracing::debug!("looking whether to collect garbage, as every {period:?}");
+                outcome = outcome.and(self.collect_above(mark).await);
+            }
+            if let Err(error) = &outcome
+                && !failing
+            {
+                tracing::warn!("tending the store: {error}");
+            }
+            failing = outcome.is_err();
+        }
+    }
+
+    /// Collects all garbage if the repository is larger than so many per cent of its limit.
+    async fn collect_above(&self, mark: u64) -> Result<(), Error> {
+        let usage = self.store.run(crate::store::Core::usage).await?;
+        if usage.limit > 0 && usage.physical <= usage.limit / 100 * mark {
+            return Ok(());
+        }
+        let mut freed = self.gc().await;
+        while let Some(event) = freed.recv().await {
+            event?;
+        }
+        Ok(())
+    }
+
+    /// Reads a second's share of the store, unless a round ended not long ago. What is damaged is
+    /// fetched again where there is a network.
+    async fn scrub_some(&self, settings: &TendSettings) -> Result<(), Error> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (rate, period) = (settings.scrub_rate, settings.scrub_period.as_secs());
+        let step = move |core: &crate::store::Core| {
+            let state = core.scrub_state()?;
+            let begun = state.segment > 0 || state.offset > 0;
+            if !begun && now < state.ended.saturating_add(period) {
+                return Ok(None);
+            }
+            if !begun {
+                core.begin_scrub()?;
+            }
+            core.scrub(rate, now).map(Some)
+        };
+        let Some(Scrubbed { damaged, ended, .. }) = self.store.run(step).await? else {
+            return Ok(());
+        };
+        for cid in damaged {
+            self.heal(cid).await;
+        }
+        if ended {
+            let state = self.store.run(crate::store::Core::scrub_state).await?;
+            let (bytes, found) = (state.bytes, state.damaged);
+            tracing::info!("scrubbed {bytes} bytes: {found} blocks damaged");
+        }
+        Ok(())
+    }
+
+    async fn heal(&self, cid: Cid) {
+        if !self.is_online() {
+            tracing::warn!("block {cid} is damaged; `repo verify --heal` fetches it when online");
+            return;
+        }
+        match self.session(Patience::Each(HEAL_TIME)).dag.block(&cid).await {
+            Ok(_) => tracing::info!("block {cid} was damaged, and is healed"),
+            Err(error) => tracing::warn!("block {cid} is damaged, and not healed: {error}"),
+        }
+    }
+}

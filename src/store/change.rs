@@ -1,0 +1,161 @@
+//! A change of rows together with what it means for segments: the one way in which index rows come
+//! and go.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+
+use super::backend::{Batch, Family};
+use super::intents::Intent;
+use super::keys::{self, Figure, IndexRow};
+use super::segments::record;
+use super::{Core, StoreError};
+use crate::ipld::cid::Multihash;
+
+/// The exclusive side of the rows' lock: rows that were read stay as they are until it is let go.
+pub(super) struct Exclusive<'a>(
+    #[allow(dead_code, reason = "held, not used")] RwLockWriteGuard<'a, ()>,
+);
+
+/// Rows to write together, and figures that go with them.
+#[derive(Default)]
+pub(super) struct Change {
+    pub rows: Batch,
+    figures: BTreeMap<u32, Figure>,
+}
+
+impl Change {
+    /// Puts the index row of a block.
+    pub fn put_block(&mut self, hash: &Multihash, row: IndexRow) {
+        let length = record::length(hash, row.size);
+        let figure = Figure {
+            bytes: signed(length),
+            blocks: 1,
+            end: u64::from(row.place.offset).saturating_add(length),
+            synced: 0,
+        };
+        self.count(row, figure);
+        self.rows.put(Family::Index, keys::block(hash), row.encode());
+    }
+
+    /// The block's record is not pointed to any more; the row that pointed there goes or is replaced.
+    pub fn leave_record(&mut self, hash: &Multihash, row: IndexRow) {
+        let bytes = signed(record::length(hash, row.size)).saturating_neg();
+        self.count(row, Figure { bytes, blocks: -1, ..Figure::default() });
+    }
+
+    /// Deletes the index row of a block.
+    pub fn delete_block(&mut self, hash: &Multihash, row: IndexRow) {
+        self.leave_record(hash, row);
+        self.rows.delete(Family::Index, keys::block(hash));
+    }
+
+    /// Says that nothing may hold the block, which was last used at that hour.
+    pub fn loosen(&mut self, hash: &Multihash, hour: u32) {
+        self.rows.put(Family::Loose, keys::block(hash), keys::hour(hour));
+    }
+
+    /// Says that something holds the block for certain.
+    pub fn claim(&mut self, hash: &Multihash) {
+        self.rows.delete(Family::Loose, keys::block(hash));
+    }
+
+    fn count(&mut self, row: IndexRow, figure: Figure) {
+        let sum = self.figures.entry(row.place.segment).or_default();
+        *sum = sum.and(figure);
+    }
+}
+
+fn signed(length: u64) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+impl Core {
+    /// Waits until nobody reads rows to rely on them, and keeps everybody off. For work of a few
+    /// milliseconds that never waits for the disk.
+    pub(super) fn exclusive(&self) -> Exclusive<'_> {
+        Exclusive(self.rows.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps off whoever deletes, while a block is noted and looked for.
+    pub(super) fn shared(&self) -> RwLockReadGuard<'_, ()> {
+        self.rows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a block in an intent, and tells what the index says of it: that stays true while the
+    /// intent lives. One that was found damaged is not here.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn look(&self, intent: &Intent, hash: &Multihash) -> Result<Option<IndexRow>, StoreError> {
+        let _shared = self.shared();
+        intent.note(hash);
+        self.sound_row(hash)
+    }
+
+    /// Begins an intent. What it notes is not deleted before it ends.
+    pub fn intend(&self) -> Intent {
+        self.intents.begin()
+    }
+
+    /// Writes a change. It survives a power loss from the next [`Core::sync`] on.
+    ///
+    /// # Errors
+    /// The database's; nothing has changed then.
+    pub(super) fn apply(&self, mut change: Change, _: &Exclusive<'_>) -> Result<(), StoreError> {
+        for (id, synced) in self.segments.synced_since() {
+            let figure = change.figures.entry(id).or_default();
+            *figure = figure.and(Figure { synced, ..Figure::default() });
+        }
+        for (id, figure) in &change.figures {
+            change.rows.put(Family::Segments, keys::segment(*id), figure.encode());
+        }
+        if change.rows.is_empty() {
+            return Ok(());
+        }
+        self.backend.write(change.rows)?;
+        self.counters.changed();
+        self.segments.note(&change.figures);
+        Ok(())
+    }
+
+    /// Adds the index rows of blocks whose records are written. A block that somebody else put
+    /// meanwhile stays as it is; one that was damaged gets its new record. Gives those that were
+    /// added and that nothing is known to hold.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn put_rows<'r>(
+        &self,
+        rows: impl IntoIterator<Item = &'r (Multihash, IndexRow)>,
+        change: &mut Change,
+        _: &Exclusive<'_>,
+    ) -> Result<Vec<Multihash>, StoreError> {
+        let mut new = Vec::new();
+        for (hash, row) in rows {
+            match self.index_row(&keys::block(hash))? {
+                None => new.push(*hash),
+                Some(old) if self.is_quarantined(hash) => change.leave_record(hash, old),
+                Some(_) => continue,
+            }
+            change.put_block(hash, *row);
+            self.lift_with(hash, &mut change.rows);
+        }
+        Ok(new)
+    }
+
+    /// Waits until everything written before the call is on the disk.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        Ok(self.backend.sync()?)
+    }
+
+    /// When the block was last used, if nothing may hold it.
+    pub(super) fn loose(&self, hash: &Multihash) -> Result<Option<u32>, StoreError> {
+        let row: Option<Bytes> = self.backend.get(Family::Loose, &keys::block(hash))?;
+        Ok(row.map(|value| keys::split_hour(&value)))
+    }
+}

@@ -1,0 +1,198 @@
+//! Room: a limit that holds for everything on the disk, and what gives way before it is met.
+//!
+//! Whoever appends asks for room first. Records in segments are counted to the byte; rows are
+//! measured, and what they may grow by before they are measured again is kept back, with the segment
+//! into which others are emptied. When there is no room, dead records go first, then loose blocks
+//! that were not used for longest; then the answer is no.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::backend::BackendError;
+use super::segments::Extent;
+use super::{Core, StoreError, lock, rocks};
+
+/// Segments that a limit is divided into, at least.
+const PARTS: u64 = 64;
+/// Length of a segment, in bytes.
+const SEGMENT_BYTES: (u64, u64) = (2 << 20, 256 << 20);
+/// Length of the rows' log, in bytes.
+const LOG_BYTES: (u64, u64) = (4 << 20, rocks::LOG_MAX_BYTES);
+/// Bytes of the disk that are left to others.
+const LEFT_FREE_BYTES: (u64, u64) = (4 << 20, 64 << 20);
+/// For how long a measure of the rows is good.
+const MEASURED_TIME: Duration = Duration::from_millis(50);
+/// Bytes beside the store: configuration, keys, lock.
+const BESIDE_BYTES: u64 = 256 << 10;
+/// Part of a segment that must be dead before it is emptied because room is needed.
+const WORTHWHILE: u64 = 8;
+
+/// How much may be taken, and how much is promised.
+pub struct Room {
+    /// Most bytes on the disk; 0 for no limit.
+    limit: u64,
+    /// Size of the disk in bytes.
+    disk: u64,
+    /// Bytes promised to whoever is appending them.
+    promised: AtomicU64,
+    /// Rows as they were measured last, and when.
+    rows: Mutex<Option<(Instant, u64)>>,
+    /// Held by the one who makes room.
+    making: Mutex<()>,
+}
+
+/// Bytes promised; they count until this is dropped.
+pub struct Promise<'a> {
+    room: &'a Room,
+    bytes: u64,
+}
+
+impl Drop for Promise<'_> {
+    fn drop(&mut self) {
+        self.room.promised.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+/// What the repository takes, and of what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes on the disk: records, rows and what stands beside them.
+    pub physical: u64,
+    /// Bytes of records that blocks need.
+    pub logical: u64,
+    /// Bytes of records that nothing needs any more.
+    pub garbage: u64,
+    /// Number of blocks.
+    pub blocks: u64,
+    /// The limit in bytes; 0 for none.
+    pub limit: u64,
+}
+
+impl Room {
+    /// Room under a limit in bytes, 0 for none, on a disk of so many.
+    pub fn new(limit: u64, disk: u64) -> Self {
+        let (promised, rows, making) = (AtomicU64::new(0), Mutex::default(), Mutex::default());
+        Self { limit, disk, promised, rows, making }
+    }
+
+    /// What is divided into segments.
+    fn whole(&self) -> u64 {
+        if self.limit == 0 { self.disk } else { self.limit.min(self.disk) }
+    }
+
+    /// Length at which segments are sealed, in bytes.
+    pub fn segment_bytes(&self) -> u64 {
+        (self.whole() / PARTS).clamp(SEGMENT_BYTES.0, SEGMENT_BYTES.1)
+    }
+
+    /// Most bytes of the rows' log.
+    pub fn log_max(&self) -> u64 {
+        (self.whole() / PARTS).clamp(LOG_BYTES.0, LOG_BYTES.1)
+    }
+
+    /// Bytes of the disk that are left to others.
+    fn left_free(&self) -> u64 {
+        (self.disk / 20).clamp(LEFT_FREE_BYTES.0, LEFT_FREE_BYTES.1)
+    }
+}
+
+impl Core {
+    /// What the store takes.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn usage(&self) -> Result<Usage, StoreError> {
+        let (blocks, logical) = self.totals();
+        let length = self.segments.length();
+        let physical = length.saturating_add(self.rows_taken()?).saturating_add(BESIDE_BYTES);
+        let garbage = length.saturating_sub(logical);
+        Ok(Usage { physical, logical, garbage, blocks, limit: self.room.limit })
+    }
+
+    /// Promises room for so many bytes of records, and makes it if need be. The promise is to be held
+    /// until they are appended.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRoom`]; [`BackendError::Full`] when the disk is.
+    pub(super) fn make_room(&self, bytes: u64) -> Result<Promise<'_>, StoreError> {
+        if let Some(promise) = self.promise(bytes)? {
+            return Ok(promise);
+        }
+        let _making = lock(&self.room.making);
+        loop {
+            if let Some(promise) = self.promise(bytes)? {
+                return Ok(promise);
+            }
+            if !self.give_back(bytes)? {
+                return Err(self.no_room(bytes)?);
+            }
+        }
+    }
+
+    /// Bytes that may be taken before the limit, or the disk, is met; negative beyond it.
+    fn left(&self) -> Result<i64, StoreError> {
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let on_disk = self.segments.free_on_disk()?;
+        let on_disk = signed(on_disk).saturating_sub(signed(self.room.left_free()));
+        if self.room.limit == 0 {
+            return Ok(on_disk);
+        }
+        let rows = self.rows_taken()?;
+        // Rows are written again when they are compacted, and the log lies beside what it becomes.
+        let kept_back = rows
+            .saturating_add(2 * self.room.log_max())
+            .saturating_add(self.segments.target())
+            .saturating_add(BESIDE_BYTES);
+        let used = self.segments.length().saturating_add(rows).saturating_add(kept_back);
+        Ok(signed(self.room.limit).saturating_sub(signed(used)).min(on_disk))
+    }
+
+    fn promise(&self, bytes: u64) -> Result<Option<Promise<'_>>, StoreError> {
+        let promised = self.room.promised.fetch_add(bytes, Ordering::AcqRel).saturating_add(bytes);
+        let promise = Promise { room: &self.room, bytes };
+        let fits = self.left()? >= i64::try_from(promised).unwrap_or(i64::MAX);
+        Ok(fits.then_some(promise))
+    }
+
+    /// Gives some space back; tells whether any came.
+    fn give_back(&self, wanted: u64) -> Result<bool, StoreError> {
+        let victims = self.victims(1);
+        if let Some(dead) = victims.iter().find(|extent| extent.live == 0) {
+            return Ok(self.empty(dead.id)? > 0);
+        }
+        let dead: u64 = victims.iter().map(Extent::dead).sum();
+        let worth = |extent: &&Extent| extent.dead() >= extent.length / WORTHWHILE;
+        let best = victims.iter().filter(worth).max_by_key(|extent| extent.dead());
+        let step = wanted.max(self.segments.target());
+        if dead < step && self.evict(step)? > 0 {
+            return Ok(true);
+        }
+        match best {
+            Some(best) => Ok(self.empty(best.id)? > 0),
+            None => Ok(false),
+        }
+    }
+
+    fn no_room(&self, wanted: u64) -> Result<StoreError, StoreError> {
+        let Usage { physical: used, limit, .. } = self.usage()?;
+        let by_limit = limit > 0 && used.saturating_add(wanted) > limit / 10 * 7;
+        Ok(match by_limit {
+            true => StoreError::NoRoom { wanted, used, limit },
+            false => BackendError::Full.into(),
+        })
+    }
+
+    /// Bytes that rows take, as of a moment ago.
+    fn rows_taken(&self) -> Result<u64, StoreError> {
+        let mut rows = lock(&self.room.rows);
+        if let Some((when, taken)) = *rows
+            && when.elapsed() < MEASURED_TIME
+        {
+            return Ok(taken);
+        }
+        let taken = self.backend.taken()?;
+        *rows = Some((Instant::now(), taken));
+        Ok(taken)
+    }
+}
