@@ -1,6 +1,7 @@
 //! Boot and stop, as two lists to read: from a repository on the disk to a node that answers, and
 //! back.
 
+mod expiry;
 mod network;
 mod online;
 mod settings;
@@ -193,6 +194,7 @@ impl Daemon {
         for gateway in gateways {
             task::track(&daemon.serving, gateway.serve(pages.clone(), daemon.stop.clone()));
         }
+        task::track(&daemon.serving, expiry::run(node, daemon.stop.clone()));
         // The gateway's file first: whoever waits for the RPC expects it to be there.
         match open.iter().find_map(|address| address.reachable().url()) {
             Some(url) => write_file(&daemon.root, GATEWAY_FILE, &url)?,

@@ -17,7 +17,7 @@ pub struct GcEvent {
 }
 
 impl Node {
-    /// Deletes every block that no pin holds and gives their space back. Waits for adds in
+    /// Releases expired pins, deletes every block that no pin holds and gives their space back. Waits for adds in
     /// progress, whose blocks are not pinned yet.
     pub async fn gc(&self) -> Results<GcEvent> {
         let exclusive = self.gate.clone().write_owned().await;
@@ -36,6 +36,7 @@ impl Node {
 
 /// Plans and frees, step by step. An error stops it: what cannot be read is not garbage.
 fn collect(core: &Core, out: &mpsc::Sender<Result<GcEvent, Error>>) -> Result<(), StoreError> {
+    super::pin::release_expired(core)?;
     core.sweep_pending()?;
     core.release_orphans()?;
     let mut after = None;

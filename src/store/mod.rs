@@ -9,6 +9,7 @@ mod edges;
 mod garbage;
 pub mod keys;
 pub mod memory;
+pub mod pin;
 pub mod pins;
 mod quarantine;
 pub mod records;

@@ -1,44 +1,20 @@
-//! Pins: the roots that keep blocks alive. One row a CID, found by CID or by name.
+//! Pins: the roots that keep blocks alive. One row a CID and owner, found by CID, name, owner or
+//! expiry.
 
 use std::collections::{HashMap, HashSet};
 use std::ptr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
 use super::backend::{Batch, Durability, Family};
 pub use super::edges::Progress;
 use super::edges::{Blocks, Completing};
+pub use super::pin::{Mode, NAME_MAX_BYTES, Pin};
 use super::{Core, StoreError, damaged, keys, lock};
 use crate::ipld::cid::{Cid, Multihash};
 
-/// Longest name of a pin, in bytes (Kubo's limit).
-pub const NAME_MAX_BYTES: usize = 255;
-
 /// Parents read at a time on the way up to a pin.
 const PARENTS: usize = 64;
-
-/// How far a pin reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// The block and everything below it.
-    Recursive,
-    /// The block alone.
-    Direct,
-}
-
-/// One pin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pin {
-    /// What is kept.
-    pub cid: Cid,
-    /// How far.
-    pub mode: Mode,
-    /// What somebody calls it; empty for none.
-    pub name: String,
-    /// When it was made, in seconds since 1970.
-    pub created: u64,
-}
 
 /// Why a block is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,50 +25,33 @@ pub enum PinState {
     Indirect(Cid),
 }
 
-impl Pin {
-    /// A pin made now.
-    ///
-    /// # Errors
-    /// [`StoreError::Pin`] for a name that is too long or holds a zero byte.
-    pub fn new(cid: Cid, mode: Mode, name: &str) -> Result<Self, StoreError> {
-        if name.len() > NAME_MAX_BYTES || name.contains('\0') {
-            let shown: String = name.chars().take(40).collect();
-            let text =
-                format!("invalid pin name {shown:?}: at most {NAME_MAX_BYTES} bytes, none zero");
-            return Err(StoreError::Pin(text));
-        }
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Self { cid, mode, name: name.to_owned(), created: since.as_secs() })
+/// Puts a pin's row and those that find it by name, owner and expiry. The rows of one that it
+/// replaces are to be deleted before.
+fn put_pin(rows: &mut Batch, pin: &Pin) {
+    let key = keys::pin_of(&pin.cid, &pin.owner);
+    for found_by in secondary(pin, &key) {
+        rows.put(Family::Pins, found_by, Bytes::new());
     }
+    rows.put(Family::Pins, key, pin.encode());
+}
 
-    /// Mode, seconds (big-endian), name.
-    fn encode(&self) -> Bytes {
-        let mode = match self.mode {
-            Mode::Recursive => 0u8,
-            Mode::Direct => 1,
-        };
-        [&[mode], self.created.to_be_bytes().as_slice(), self.name.as_bytes()].concat().into()
+/// Deletes the same rows.
+fn delete_pin(rows: &mut Batch, pin: &Pin) {
+    let key = keys::pin_of(&pin.cid, &pin.owner);
+    for found_by in secondary(pin, &key) {
+        rows.delete(Family::Pins, found_by);
     }
+    rows.delete(Family::Pins, key);
+}
 
-    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
-        let parsed = || {
-            let (mode, rest) = value.split_first()?;
-            let (created, name) = rest.split_first_chunk::<8>()?;
-            let mode = match mode {
-                0 => Mode::Recursive,
-                1 => Mode::Direct,
-                _ => return None,
-            };
-            let name = String::from_utf8(name.to_vec()).ok()?;
-            Some(Self {
-                cid: keys::pin_cid(key)?,
-                mode,
-                name,
-                created: u64::from_be_bytes(*created),
-            })
-        };
-        parsed().ok_or_else(|| damaged("pins", key))
-    }
+/// Keys of the rows that find a pin otherwise than by its CID. What it has not it is not found by;
+/// the node's own pins are found by CID alone, as most are its own.
+fn secondary(pin: &Pin, key: &[u8]) -> impl Iterator<Item = Bytes> {
+    let name = (!pin.name.is_empty()).then(|| keys::pin_name(&pin.name, key));
+    let owned = !pin.owner.is_empty();
+    let owner = owned.then(|| keys::pin_owner(&pin.owner, pin.created, key));
+    let expiry = pin.expires.map(|time| keys::pin_expiry(time, key));
+    [name, owner, expiry].into_iter().flatten()
 }
 
 fn already(pin: &Pin) -> StoreError {
@@ -174,7 +133,7 @@ impl Core {
             if old.mode == Mode::Recursive && pin.mode == Mode::Direct {
                 return Err(already(pin));
             }
-            rows.delete(Family::Pins, keys::pin_name(&old.name, &old.cid));
+            delete_pin(rows, &old);
         }
         match pin.mode {
             Mode::Recursive => completing.complete(&pin.cid)?,
@@ -183,10 +142,7 @@ impl Core {
             }
             Mode::Direct => {}
         }
-        rows.put(Family::Pins, keys::pin(&pin.cid), pin.encode());
-        if !pin.name.is_empty() {
-            rows.put(Family::Pins, keys::pin_name(&pin.name, &pin.cid), Bytes::new());
-        }
+        put_pin(rows, pin);
         Ok(())
     }
 
@@ -212,14 +168,13 @@ impl Core {
             if pin.mode == Mode::Recursive && !recursive {
                 return Err(StoreError::Pin(format!("{cid} is pinned recursively")));
             }
-            batch.delete(Family::Pins, keys::pin(cid));
-            batch.delete(Family::Pins, keys::pin_name(&pin.name, cid));
+            delete_pin(&mut batch, &pin);
         }
         self.backend.write(batch, Durability::Synced)?;
         cids.iter().try_for_each(|cid| self.let_go(cid.hash()))
     }
 
-    /// Pins `to` under the name of the recursive pin `from`, and removes that one if `unpin` says
+    /// Pins `to` under the name of the recursive pin `from`, with its labels and expiry, and removes that one if `unpin` says
     /// so: both at once, or neither.
     ///
     /// # Errors
@@ -239,10 +194,9 @@ impl Core {
         }
         let mut completing = Completing::new(self, self, Batch::default());
         let mut rows = Batch::default();
-        self.add_pin(&Pin::new(*to, Mode::Recursive, &old.name)?, &mut completing, &mut rows)?;
+        self.add_pin(&old.moved_to(*to), &mut completing, &mut rows)?;
         if unpin {
-            rows.delete(Family::Pins, keys::pin(from));
-            rows.delete(Family::Pins, keys::pin_name(&old.name, from));
+            delete_pin(&mut rows, &old);
         }
         let mut batch = completing.finish();
         batch.append(rows);
@@ -256,7 +210,7 @@ impl Core {
         self.release(hash, &mut Vec::new())
     }
 
-    /// The pin of exactly this CID.
+    /// The node's own pin of exactly this CID.
     ///
     /// # Errors
     /// The database's.
@@ -331,5 +285,172 @@ impl Core {
             }
         }
         Ok(None)
+    }
+}
+
+/// Which pins a listing gives, and in which order.
+#[derive(Clone, Copy, Debug)]
+pub enum Listing<'a> {
+    /// All, in the order of multihashes.
+    All,
+    /// Those whose name contains this, which is not empty, in the order of names.
+    Named(&'a str),
+    /// Those of an owner other than the node itself, in the order in which they were made.
+    Of(&'a str),
+    /// Those that have expired at this time, in seconds since 1970, the first to do so first.
+    Expired(u64),
+}
+
+/// A part of a listing.
+#[derive(Debug)]
+pub struct PinPage {
+    /// The pins; perhaps none, though more follow.
+    pub pins: Vec<Pin>,
+    /// Pass this to the next call; `None` after the last page.
+    pub next: Option<Bytes>,
+}
+
+/// Listing: a page at a time, by a cursor that is a row's key, so that nothing is held in between.
+impl Core {
+    /// Looks at no more than `limit` rows of a listing, from the first one behind the cursor. A pin
+    /// made or removed meanwhile is among them or not.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn pin_page(
+        &self,
+        listing: Listing<'_>,
+        after: Option<&Bytes>,
+        limit: usize,
+    ) -> Result<PinPage, StoreError> {
+        let owned;
+        let prefix = match listing {
+            Listing::All => keys::pin_table(),
+            Listing::Named(_) => keys::pin_name_table(),
+            Listing::Of(owner) => {
+                owned = keys::pin_owner_prefix(owner);
+                owned.as_ref()
+            }
+            Listing::Expired(_) => keys::pin_expiry_table(),
+        };
+        let after = after.map(|key| key.as_ref());
+        let rows = self.backend.page(Family::Pins, prefix, after, limit)?;
+        let last = rows.last().filter(|_| rows.len() == limit).map(|(key, _)| key.clone());
+        let mut page = PinPage { pins: Vec::new(), next: last };
+        for (key, value) in rows {
+            let bad = || damaged("pins", &key);
+            let pin = match listing {
+                Listing::All => {
+                    page.pins.push(Pin::decode(&key, &value)?);
+                    continue;
+                }
+                Listing::Named(part) => {
+                    let (name, pin) = keys::split_pin_name(&key).ok_or_else(bad)?;
+                    if !String::from_utf8_lossy(name).contains(part) {
+                        continue;
+                    }
+                    pin
+                }
+                Listing::Of(owner) => keys::split_pin_owner(&key, owner).ok_or_else(bad)?,
+                Listing::Expired(now) => {
+                    let (expires, pin) = keys::split_pin_expiry(&key).ok_or_else(bad)?;
+                    if expires > now {
+                        page.next = None;
+                        break;
+                    }
+                    pin
+                }
+            };
+            // One that is gone was removed since the page was read.
+            if let Some(value) = self.backend.get(Family::Pins, pin)? {
+                page.pins.push(Pin::decode(pin, &value)?);
+            }
+        }
+        Ok(page)
+    }
+
+    /// At most `limit` pins that have expired at the time `now`, in seconds since 1970, the first
+    /// to do so first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn expired_pins(&self, now: u64, limit: usize) -> Result<Vec<Pin>, StoreError> {
+        Ok(self.pin_page(Listing::Expired(now), None, limit)?.pins)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::ipld::block::{Block, Prefix};
+    use crate::ipld::cid::codec;
+    use crate::store::Store;
+
+    fn block(n: u64) -> Block {
+        Block::hashed(Prefix::v1(codec::RAW), n.to_be_bytes().to_vec().into()).unwrap()
+    }
+
+    fn listed(core: &Core, listing: Listing<'_>, limit: usize) -> Vec<Pin> {
+        let (mut pins, mut after) = (Vec::new(), None);
+        loop {
+            let page = core.pin_page(listing, after.as_ref(), limit).unwrap();
+            pins.extend(page.pins);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return pins,
+            }
+        }
+    }
+
+    /// Every row of the family, as keys.
+    fn rows(core: &Core) -> Vec<Bytes> {
+        core.rows(Family::Pins, b"").map(|row| row.unwrap().0).collect()
+    }
+
+    #[test]
+    fn pins_are_found_by_all_they_have_and_leave_nothing_behind() {
+        let store = Store::in_memory().unwrap();
+        let core = store.core();
+        let blocks: Vec<Block> = (0..50).map(block).collect();
+        let pin = |n: usize| {
+            let name = if n.is_multiple_of(5) { format!("name {n}") } else { String::new() };
+            let labels = BTreeMap::from([("n".to_owned(), n.to_string())]);
+            let pin = Pin::new(*blocks[n].cid(), Mode::Recursive, &name).unwrap();
+            let expires = (n < 20).then_some(100 - n as u64);
+            let owner = if n >= 40 { "tenant" } else { "" };
+            pin.labelled(labels).unwrap().expiring(expires).unwrap().owned_by(owner).unwrap()
+        };
+        let pins: Vec<Pin> = (0..50).map(pin).collect();
+        let mut writer = core.writer();
+        blocks.iter().for_each(|block| _ = writer.put(block).unwrap());
+        writer.commit(&pins).unwrap();
+        assert_eq!(rows(&core).len(), 50 + 10 + 20 + 10);
+        for limit in [1, 7, 50, 1000] {
+            assert_eq!(listed(&core, Listing::All, limit).len(), 50);
+            let named = listed(&core, Listing::Named("e 1"), limit);
+            assert_eq!(named, [pins[10].clone(), pins[15].clone()]);
+            assert_eq!(listed(&core, Listing::Named("n"), limit).len(), 10);
+            assert_eq!(listed(&core, Listing::Of("tenant"), limit).len(), 10);
+            assert_eq!(listed(&core, Listing::Of("ten"), limit).len(), 0);
+            let expired = listed(&core, Listing::Expired(83), limit);
+            assert_eq!(expired, [pins[19].clone(), pins[18].clone(), pins[17].clone()]);
+        }
+        assert_eq!(core.expired_pins(200, 5).unwrap().len(), 5);
+        // A pin that takes another's place leaves none of its rows.
+        let moved = core.pin_row(blocks[0].cid()).unwrap().unwrap();
+        assert_eq!(moved, pins[0]);
+        core.update_pin(blocks[0].cid(), blocks[49].cid(), true).unwrap();
+        let moved = core.pin_row(blocks[49].cid()).unwrap().unwrap();
+        assert_eq!((moved.name, moved.labels), (pins[0].name.clone(), pins[0].labels.clone()));
+        assert_eq!(moved.expires, pins[0].expires);
+        core.pin(&Pin::new(*blocks[49].cid(), Mode::Recursive, "").unwrap()).unwrap();
+        assert_eq!(core.expired_pins(200, 50).unwrap().len(), 19);
+        let own: Vec<Cid> = (1..40).chain([49]).map(|n| *blocks[n].cid()).collect();
+        core.unpin_all(&own, true).unwrap();
+        // What is another's stays, of the same CID, too.
+        assert_eq!(rows(&core).len(), 10 + 10 + 2, "by CID, by owner, by name");
+        assert_eq!(core.pin_row(blocks[49].cid()).unwrap(), None);
     }
 }
