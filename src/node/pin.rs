@@ -26,6 +26,8 @@ pub use ls::{Kept, PinLsOptions, PinRow, PinVerified};
 const REPORT_TIME: Duration = Duration::from_millis(500);
 /// Expired pins released in one operation.
 const EXPIRED: usize = 1000;
+/// Time for adds in progress to end before a batch of them; adds that begin meanwhile wait.
+const EXPIRED_WAIT: Duration = Duration::from_secs(1);
 
 /// Options of `pin add`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
@@ -43,8 +45,8 @@ pub struct PinAddOptions {
     #[arg(long, value_name = "KEY=VALUE")]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub label: Vec<String>,
-    /// Keep it for so long from now on: 90s, 12h. It is released within an hour after that, and by
-    /// GC.
+    /// Keep it for so long from now on: 90s, 12h. GC releases it then, or the daemon, which looks
+    /// each hour.
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expire_in: Option<String>,
@@ -257,15 +259,24 @@ impl Node {
     }
 
     /// Releases the node's own pins that have expired; gives how many. Until then they count as
-    /// pins. Stops short while blocks are being added or pinned: one of the pins may be about to be
-    /// made again, and adding is not to wait for this. GC waits, and releases what is left.
+    /// pins. Keeps adding and pinning away while it releases a batch: one of the pins may be about
+    /// to be made again. Whoever adds is not to wait for it for long, so it stops short where adds
+    /// in progress do not end within a second; GC waits for them, and releases what is left.
     ///
     /// # Errors
     /// The store's; what was released by then is.
     pub async fn release_expired(&self) -> Result<u64, Error> {
-        let (mut released, mut after) = (0, None);
+        let (mut released, mut after) = (0, None::<Bytes>);
         loop {
-            let Ok(exclusive) = self.gate.clone().try_write_owned() else { return Ok(released) };
+            let from = after.clone();
+            let any = move |core: &Core| core.pin_page(Listing::Expired(now()), from.as_ref(), 1);
+            if self.store.run(any).await?.pins.is_empty() {
+                return Ok(released);
+            }
+            let exclusive = self.gate.clone().write_owned();
+            let Ok(exclusive) = tokio::time::timeout(EXPIRED_WAIT, exclusive).await else {
+                return Ok(released);
+            };
             let release = move |core: &Core| {
                 let _exclusive = exclusive;
                 release_some(core, after.as_ref())

@@ -206,21 +206,29 @@ impl Node {
     }
 
     async fn list(&self, wanted: &Wanted, out: &Out) -> Result<(), Error> {
+        let own = wanted.recursive || wanted.direct;
+        if own && !self.list_own(wanted, out).await? {
+            return Ok(()); // The reader is gone.
+        }
+        if wanted.goes_below() { self.list_below(out).await } else { Ok(()) }
+    }
+
+    /// Sends the pins set by hand; whether anybody reads.
+    async fn list_own(&self, wanted: &Wanted, out: &Out) -> Result<bool, Error> {
         let mut after = None;
-        while wanted.recursive || wanted.direct {
+        loop {
             let page = self.pins_after(&wanted.name, after).await?;
             for pin in page.pins {
                 let row = PinRow::of(pin);
                 if wanted.lists(&row) && out.send(Ok(row)).await.is_err() {
-                    return Ok(()); // The reader is gone.
+                    return Ok(false);
                 }
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => break,
+                None => return Ok(true),
             }
         }
-        if wanted.goes_below() { self.list_below(out).await } else { Ok(()) }
     }
 
     /// The next page of all pins, or of those whose name contains something.
