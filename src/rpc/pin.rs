@@ -86,29 +86,27 @@ pub async fn ls(router: &Router, args: Args) -> Result<Reply, Error> {
     let print = args.printer();
     let shape =
         Row { named: options.names || options.long || options.name.is_some(), long: options.long };
-    if args.all().is_empty() && options.stream {
-        let rows = router.node.pin_ls(&options)?;
-        return Ok(Reply::lines(rows, move |row| shape.line(&row, &print)));
-    }
-    let mut keys = Map::new();
-    let mut keep = |row: &PinRow| _ = keys.insert(print(&row.cid), shape.entry(row, &print));
     if args.all().is_empty() {
-        let mut rows = router.node.pin_ls(&options)?;
-        while let Some(row) = rows.recv().await {
-            keep(&row.map_err(Error::from)?);
-        }
-    } else {
-        let parse = |text: &String| Ok((text.clone(), Path::parse(text)?));
-        let paths = args.all().iter().map(parse).collect::<Result<Vec<_>, Error>>()?;
-        let rows = router.node.pin_state(&paths, &options).await?;
+        let rows = router.node.pin_ls(&options)?;
         if options.stream {
-            let values: Vec<_> = rows.iter().map(|row| Ok(shape.line(row, &print))).collect();
-            return Ok(Reply::Lines(Box::pin(futures_util::stream::iter(values))));
+            return Ok(Reply::lines(rows, move |row| shape.line(&row, &print)));
         }
-        rows.iter().for_each(&mut keep);
+        let entries = reply::receive(rows).map(move |row| {
+            let row = row?;
+            Ok((print(&row.cid), shape.entry(&row, &print)))
+        });
+        return Ok(Reply::Object { name: "Keys", entries: Box::pin(entries) });
     }
-    let reply = if keys.is_empty() { json!({}) } else { json!({ "Keys": Value::Object(keys) }) };
-    Ok(Reply::Value(reply))
+    let parse = |text: &String| Ok((text.clone(), Path::parse(text)?));
+    let paths = args.all().iter().map(parse).collect::<Result<Vec<_>, Error>>()?;
+    let rows = router.node.pin_state(&paths, &options).await?;
+    if options.stream {
+        let values: Vec<_> = rows.iter().map(|row| Ok(shape.line(row, &print))).collect();
+        return Ok(Reply::Lines(Box::pin(futures_util::stream::iter(values))));
+    }
+    let entry = |row: &PinRow| (print(&row.cid), shape.entry(row, &print));
+    let keys: Map<String, Value> = rows.iter().map(entry).collect();
+    Ok(Reply::Value(json!({ "Keys": keys })))
 }
 
 /// How rows of `pin ls` are shaped: as Kubo's, and what Kubo's pins have not behind it, where it says

@@ -11,9 +11,9 @@ use henge::node::Settings;
 use henge::node::add::AddOptions;
 use henge::node::block::BlockPutOptions;
 use henge::node::pin::{PinAddOptions, PinRmOptions};
-use henge::store::Store;
 use henge::store::backend::{Backend, BackendError, Batch, Durability, Family, Row};
 use henge::store::memory::Memory;
+use henge::store::{Mode, Pin, Store};
 use henge::unixfs::profile::Profile;
 use henge::{Error, Node};
 
@@ -144,4 +144,26 @@ async fn a_caller_that_went_away_let_an_add_run_beside_its_removal() {
     door.set(false);
     assert!(early.is_err(), "an add began while the block was being removed");
     drained(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_expired_waits_for_adds_and_adds_do_not_wait_for_it() {
+    let door = Door::default();
+    let node = node(&door);
+    let cid = put(node.clone(), "expired", true).await.unwrap();
+    let pin = Pin::new(cid, Mode::Recursive, "").unwrap().expiring(Some(1)).unwrap();
+    node.store().core().pin(&pin).unwrap();
+    door.set(true);
+    let adding = tokio::spawn(put(node.clone(), "another", true));
+    while door.waiting() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let released = tokio::time::timeout(Duration::from_secs(20), node.release_expired()).await;
+    door.set(false);
+    assert_eq!(released.unwrap().unwrap(), 0, "it waited for the add, or did not");
+    adding.await.unwrap().unwrap();
+    assert_eq!(node.store().core().pin_row(&cid).unwrap(), Some(pin));
+    assert_eq!(node.release_expired().await.unwrap(), 1);
+    assert_eq!(node.release_expired().await.unwrap(), 0);
+    assert_eq!(node.store().core().pin_row(&cid).unwrap(), None);
 }

@@ -171,6 +171,10 @@ fn a_million_pins() {
         assert_eq!(other.request("POST", "/api/v0/version", &[]).status, 200);
         first = first.max(first_row(&mut other));
     }
+    let since = Instant::now();
+    let whole = connection.request("POST", "/api/v0/pin/ls?type=recursive", &[]);
+    assert_eq!(whole.text().matches("\"Type\"").count(), wanted);
+    println!("all of them in one value in {:?}", since.elapsed());
     let (resident, peak) = (mib(daemon.pid(), "VmRSS:"), mib(daemon.pid(), "VmHWM:"));
     println!("first row {first:?}, the others in {listing:?}; {resident} MiB, at most {peak}");
     // Beside other tests, on whatever machine, the bars only catch what costs the number of pins.
