@@ -68,6 +68,9 @@ impl PinAddOptions {
         let mode = if self.recursive { Mode::Recursive } else { Mode::Direct };
         let labels = self.label.iter().map(|text| label_of(text));
         let labels = labels.collect::<Result<BTreeMap<_, _>, Error>>()?;
+        if self.expire_in.is_some() && self.keep_for.is_none() {
+            return Err(Error::Invalid("expire-in was given and not read".into()));
+        }
         // To the second, and not shorter than asked for.
         let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
         let expires = self.keep_for.map(|time| now().saturating_add(seconds(time)));

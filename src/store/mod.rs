@@ -8,6 +8,7 @@ pub mod backend;
 mod edges;
 mod garbage;
 pub mod keys;
+mod listing;
 pub mod memory;
 pub mod pin;
 pub mod pins;

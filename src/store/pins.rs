@@ -9,8 +9,9 @@ use bytes::Bytes;
 use super::backend::{Batch, Durability, Family};
 pub use super::edges::Progress;
 use super::edges::{Blocks, Completing};
+pub use super::listing::{Listing, PinPage};
 pub use super::pin::{Mode, NAME_MAX_BYTES, Pin};
-use super::{Core, StoreError, damaged, keys, lock};
+use super::{Core, StoreError, keys, lock};
 use crate::ipld::cid::{Cid, Multihash};
 
 /// Parents read at a time on the way up to a pin.
@@ -100,17 +101,19 @@ impl Core {
     /// Callers hold [`Core::pinning`].
     fn pin_by(&self, pins: &[Pin], mut completing: Completing<'_>) -> Result<(), StoreError> {
         let mut rows = Batch::default();
-        // Of several pins of one CID the last stands: the rows of the others are never written.
-        let mut standing: HashMap<Cid, &Pin> = HashMap::new();
+        // Of several pins of one CID and owner the last stands: the rows of the others are never
+        // written.
+        let mut standing: HashMap<(Cid, &str), &Pin> = HashMap::new();
         for pin in pins {
-            let before = standing.insert(pin.cid, pin);
+            let before = standing.insert((pin.cid, &pin.owner), pin);
             if pin.mode == Mode::Direct && before.is_some_and(|b| b.mode == Mode::Recursive) {
                 return Err(already(pin));
             }
         }
-        for pin in
-            pins.iter().filter(|pin| standing.get(&pin.cid).is_some_and(|p| ptr::eq(*p, *pin)))
-        {
+        let stands = |pin: &Pin| {
+            standing.get(&(pin.cid, pin.owner.as_str())).is_some_and(|last| ptr::eq(*last, pin))
+        };
+        for pin in pins.iter().filter(|pin| stands(pin)) {
             self.add_pin(pin, &mut completing, &mut rows)?;
         }
         let mut batch = completing.finish();
@@ -129,7 +132,7 @@ impl Core {
         completing: &mut Completing<'_>,
         rows: &mut Batch,
     ) -> Result<(), StoreError> {
-        if let Some(old) = self.pin_row(&pin.cid)? {
+        if let Some(old) = self.pin_row_of(&pin.cid, &pin.owner)? {
             if old.mode == Mode::Recursive && pin.mode == Mode::Direct {
                 return Err(already(pin));
             }
@@ -215,7 +218,15 @@ impl Core {
     /// # Errors
     /// The database's.
     pub fn pin_row(&self, cid: &Cid) -> Result<Option<Pin>, StoreError> {
-        let key = keys::pin(cid);
+        self.pin_row_of(cid, "")
+    }
+
+    /// An owner's pin of exactly this CID.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn pin_row_of(&self, cid: &Cid, owner: &str) -> Result<Option<Pin>, StoreError> {
+        let key = keys::pin_of(cid, owner);
         let value = self.backend.get(Family::Pins, &key)?;
         value.map(|value| Pin::decode(&key, &value)).transpose()
     }
@@ -285,172 +296,5 @@ impl Core {
             }
         }
         Ok(None)
-    }
-}
-
-/// Which pins a listing gives, and in which order.
-#[derive(Clone, Copy, Debug)]
-pub enum Listing<'a> {
-    /// All, in the order of multihashes.
-    All,
-    /// Those whose name contains this, which is not empty, in the order of names.
-    Named(&'a str),
-    /// Those of an owner other than the node itself, in the order in which they were made.
-    Of(&'a str),
-    /// Those that have expired at this time, in seconds since 1970, the first to do so first.
-    Expired(u64),
-}
-
-/// A part of a listing.
-#[derive(Debug)]
-pub struct PinPage {
-    /// The pins; perhaps none, though more follow.
-    pub pins: Vec<Pin>,
-    /// Pass this to the next call; `None` after the last page.
-    pub next: Option<Bytes>,
-}
-
-/// Listing: a page at a time, by a cursor that is a row's key, so that nothing is held in between.
-impl Core {
-    /// Looks at no more than `limit` rows of a listing, from the first one behind the cursor. A pin
-    /// made or removed meanwhile is among them or not.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn pin_page(
-        &self,
-        listing: Listing<'_>,
-        after: Option<&Bytes>,
-        limit: usize,
-    ) -> Result<PinPage, StoreError> {
-        let owned;
-        let prefix = match listing {
-            Listing::All => keys::pin_table(),
-            Listing::Named(_) => keys::pin_name_table(),
-            Listing::Of(owner) => {
-                owned = keys::pin_owner_prefix(owner);
-                owned.as_ref()
-            }
-            Listing::Expired(_) => keys::pin_expiry_table(),
-        };
-        let after = after.map(|key| key.as_ref());
-        let rows = self.backend.page(Family::Pins, prefix, after, limit)?;
-        let last = rows.last().filter(|_| rows.len() == limit).map(|(key, _)| key.clone());
-        let mut page = PinPage { pins: Vec::new(), next: last };
-        for (key, value) in rows {
-            let bad = || damaged("pins", &key);
-            let pin = match listing {
-                Listing::All => {
-                    page.pins.push(Pin::decode(&key, &value)?);
-                    continue;
-                }
-                Listing::Named(part) => {
-                    let (name, pin) = keys::split_pin_name(&key).ok_or_else(bad)?;
-                    if !String::from_utf8_lossy(name).contains(part) {
-                        continue;
-                    }
-                    pin
-                }
-                Listing::Of(owner) => keys::split_pin_owner(&key, owner).ok_or_else(bad)?,
-                Listing::Expired(now) => {
-                    let (expires, pin) = keys::split_pin_expiry(&key).ok_or_else(bad)?;
-                    if expires > now {
-                        page.next = None;
-                        break;
-                    }
-                    pin
-                }
-            };
-            // One that is gone was removed since the page was read.
-            if let Some(value) = self.backend.get(Family::Pins, pin)? {
-                page.pins.push(Pin::decode(pin, &value)?);
-            }
-        }
-        Ok(page)
-    }
-
-    /// At most `limit` pins that have expired at the time `now`, in seconds since 1970, the first
-    /// to do so first.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn expired_pins(&self, now: u64, limit: usize) -> Result<Vec<Pin>, StoreError> {
-        Ok(self.pin_page(Listing::Expired(now), None, limit)?.pins)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-    use crate::ipld::block::{Block, Prefix};
-    use crate::ipld::cid::codec;
-    use crate::store::Store;
-
-    fn block(n: u64) -> Block {
-        Block::hashed(Prefix::v1(codec::RAW), n.to_be_bytes().to_vec().into()).unwrap()
-    }
-
-    fn listed(core: &Core, listing: Listing<'_>, limit: usize) -> Vec<Pin> {
-        let (mut pins, mut after) = (Vec::new(), None);
-        loop {
-            let page = core.pin_page(listing, after.as_ref(), limit).unwrap();
-            pins.extend(page.pins);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return pins,
-            }
-        }
-    }
-
-    /// Every row of the family, as keys.
-    fn rows(core: &Core) -> Vec<Bytes> {
-        core.rows(Family::Pins, b"").map(|row| row.unwrap().0).collect()
-    }
-
-    #[test]
-    fn pins_are_found_by_all_they_have_and_leave_nothing_behind() {
-        let store = Store::in_memory().unwrap();
-        let core = store.core();
-        let blocks: Vec<Block> = (0..50).map(block).collect();
-        let pin = |n: usize| {
-            let name = if n.is_multiple_of(5) { format!("name {n}") } else { String::new() };
-            let labels = BTreeMap::from([("n".to_owned(), n.to_string())]);
-            let pin = Pin::new(*blocks[n].cid(), Mode::Recursive, &name).unwrap();
-            let expires = (n < 20).then_some(100 - n as u64);
-            let owner = if n >= 40 { "tenant" } else { "" };
-            pin.labelled(labels).unwrap().expiring(expires).unwrap().owned_by(owner).unwrap()
-        };
-        let pins: Vec<Pin> = (0..50).map(pin).collect();
-        let mut writer = core.writer();
-        blocks.iter().for_each(|block| _ = writer.put(block).unwrap());
-        writer.commit(&pins).unwrap();
-        assert_eq!(rows(&core).len(), 50 + 10 + 20 + 10);
-        for limit in [1, 7, 50, 1000] {
-            assert_eq!(listed(&core, Listing::All, limit).len(), 50);
-            let named = listed(&core, Listing::Named("e 1"), limit);
-            assert_eq!(named, [pins[10].clone(), pins[15].clone()]);
-            assert_eq!(listed(&core, Listing::Named("n"), limit).len(), 10);
-            assert_eq!(listed(&core, Listing::Of("tenant"), limit).len(), 10);
-            assert_eq!(listed(&core, Listing::Of("ten"), limit).len(), 0);
-            let expired = listed(&core, Listing::Expired(83), limit);
-            assert_eq!(expired, [pins[19].clone(), pins[18].clone(), pins[17].clone()]);
-        }
-        assert_eq!(core.expired_pins(200, 5).unwrap().len(), 5);
-        // A pin that takes another's place leaves none of its rows.
-        let moved = core.pin_row(blocks[0].cid()).unwrap().unwrap();
-        assert_eq!(moved, pins[0]);
-        core.update_pin(blocks[0].cid(), blocks[49].cid(), true).unwrap();
-        let moved = core.pin_row(blocks[49].cid()).unwrap().unwrap();
-        assert_eq!((moved.name, moved.labels), (pins[0].name.clone(), pins[0].labels.clone()));
-        assert_eq!(moved.expires, pins[0].expires);
-        core.pin(&Pin::new(*blocks[49].cid(), Mode::Recursive, "").unwrap()).unwrap();
-        assert_eq!(core.expired_pins(200, 50).unwrap().len(), 19);
-        let own: Vec<Cid> = (1..40).chain([49]).map(|n| *blocks[n].cid()).collect();
-        core.unpin_all(&own, true).unwrap();
-        // What is another's stays, of the same CID, too.
-        assert_eq!(rows(&core).len(), 10 + 10 + 2, "by CID, by owner, by name");
-        assert_eq!(core.pin_row(blocks[49].cid()).unwrap(), None);
     }
 }
