@@ -5,10 +5,10 @@
 //! this program and never what a client sent: a stranger makes no new series. Other parts bring
 //! theirs by [`Metrics::register`].
 
+mod store;
 mod swarm;
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ use prometheus_client::metrics::info::Info;
 pub use prometheus_client::registry::Registry;
 
 use crate::machine;
+use store::Store;
+pub use store::StoreFigures;
 pub use swarm::Figures;
 use swarm::Swarm;
 
@@ -83,9 +85,7 @@ struct Inner {
     gateway_seconds: Durations<Shape>,
     gateway_codes: Family<Code, Counter>,
     gateway_running: Gauge,
-    blocks: Gauge<u64, AtomicU64>,
-    bytes: Gauge<u64, AtomicU64>,
-    limit: Gauge<u64, AtomicU64>,
+    store: Store,
     swarm: Swarm,
 }
 
@@ -102,6 +102,8 @@ impl Metrics {
         registry.register_collector(Box::new(Process));
         let swarm = Swarm::default();
         registry.register_collector(Box::new(swarm.clone()));
+        let store = Store::default();
+        registry.register_collector(Box::new(store.clone()));
         let inner = Inner {
             registry: Mutex::default(),
             rpc: Family::default(),
@@ -110,9 +112,7 @@ impl Metrics {
             gateway_seconds: Family::new_with_constructor(durations),
             gateway_codes: Family::default(),
             gateway_running: Gauge::default(),
-            blocks: Gauge::default(),
-            bytes: Gauge::default(),
-            limit: Gauge::default(),
+            store,
             swarm,
         };
         inner.register(&mut registry);
@@ -145,11 +145,9 @@ impl Metrics {
         self.0.gateway_seconds.get_or_create(&Shape { kind }).observe(time.as_secs_f64());
     }
 
-    /// How much the store holds now: blocks, bytes on the disk, and the limit.
-    pub fn store(&self, blocks: u64, bytes: u64, limit: u64) {
-        self.0.blocks.set(blocks);
-        self.0.bytes.set(bytes);
-        self.0.limit.set(limit);
+    /// What the store holds now, and did.
+    pub fn store(&self, figures: StoreFigures) {
+        *self.0.store.0.lock().unwrap_or_else(PoisonError::into_inner) = figures;
     }
 
     /// What the network does now; `None` while the node is offline.
@@ -180,9 +178,6 @@ impl Inner {
         to.register("ipfs_http_gw_responses", codes, self.gateway_codes.clone());
         let running = "Requests to the gateway that are being answered";
         to.register("ipfs_http_gw_concurrent_requests", running, self.gateway_running.clone());
-        to.register("henge_store_blocks", "Blocks in the store", self.blocks.clone());
-        to.register("henge_store_bytes", "Bytes on the disk", self.bytes.clone());
-        to.register("henge_store_limit_bytes", "Bytes that there may be", self.limit.clone());
     }
 }
 
@@ -238,7 +233,10 @@ mod tests {
         metrics.gateway_asked();
         metrics.gateway_asked();
         metrics.gateway_answered("file", 206, Duration::from_millis(3));
-        metrics.store(3, 4096, 1 << 40);
+        let gauges =
+            vec![("henge_store_blocks", "Blocks", 3), ("henge_store_bytes", "Bytes", 4096)];
+        let counters = vec![("henge_store_freed_bytes", "Bytes", 7)];
+        metrics.store(StoreFigures { gauges, counters });
         let own: Counter = Counter::default();
         metrics.register(|registry| registry.register("henge_swarm_dials", "Dials", own.clone()));
         own.inc();
@@ -258,7 +256,7 @@ mod tests {
             "ipfs_http_gw_concurrent_requests 1",
             "henge_store_blocks 3",
             "henge_store_bytes 4096",
-            "henge_store_limit_bytes 1099511627776",
+            "henge_store_freed_bytes_total 7",
             "henge_swarm_dials_total 1",
             "# EOF",
         ] {

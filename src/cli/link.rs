@@ -229,7 +229,7 @@ impl Link {
             Way::Socket(socket) => socket.call(ask.command, &query, ask.body).await,
             Way::InProcess(router, _) => {
                 let request = Request { command: ask.command.to_owned(), query, body: ask.body };
-                Ok(router.call(request).await?)
+                Ok(router.call(request).await?.held().await?)
             }
             Way::None => {
                 let request = Request { command: ask.command.to_owned(), query, body: ask.body };
@@ -261,7 +261,9 @@ impl Link {
                 }
                 Ok(())
             }
-            Reply::Bytes { .. } => Err(CliError::new("the node answered with bytes")),
+            Reply::Object { .. } | Reply::Bytes { .. } => {
+                Err(CliError::new("the node answered with bytes"))
+            }
         }
     }
 }
@@ -270,7 +272,7 @@ impl Link {
 fn value(reply: Reply) -> Option<Value> {
     match reply {
         Reply::Value(value) => Some(value),
-        Reply::Empty | Reply::Lines(_) | Reply::Bytes { .. } => None,
+        Reply::Empty | Reply::Lines(_) | Reply::Object { .. } | Reply::Bytes { .. } => None,
     }
 }
 

@@ -15,7 +15,7 @@ pub enum Pin {
     Ls(Ls),
     /// Stop keeping what paths lead to.
     Rm(Rm),
-    /// Move a recursive pin, with its name, to another DAG.
+    /// Move a recursive pin, with its name, labels and expiry, to another DAG.
     Update(Update),
     /// Tell which recursive pins lack blocks.
     Verify(Verify),
@@ -23,6 +23,7 @@ pub enum Pin {
 
 /// Arguments of `pin add`.
 #[derive(clap::Args)]
+#[command(after_help = ADD_EXAMPLES)]
 pub struct Add {
     /// Paths: <cid>, <cid>/name, /ipfs/<cid>/name.
     #[arg(value_name = "PATH", required = true)]
@@ -34,8 +35,15 @@ pub struct Add {
     options: PinAddOptions,
 }
 
+const ADD_EXAMPLES: &str = "\
+Examples:
+  henge pin add --name=site <cid>                       keeps it, and what is below it
+  henge pin add --expire-in=12h <cid>                   for so long
+  henge pin add --label=app=web --label=env=test <cid>  with labels, for `pin ls --label`";
+
 /// Arguments of `pin ls`.
 #[derive(clap::Args)]
+#[command(after_help = LS_EXAMPLES)]
 pub struct Ls {
     /// Blocks to tell about; all pins without one.
     #[arg(value_name = "PATH")]
@@ -46,6 +54,12 @@ pub struct Ls {
     #[command(flatten)]
     options: PinLsOptions,
 }
+
+const LS_EXAMPLES: &str = "\
+Examples:
+  henge pin ls -t recursive          what was pinned, without what is below it
+  henge pin ls <cid>                 how it is kept: recursive, direct, or through which pin
+  henge pin ls -l --label=env=test   with names, times and labels";
 
 /// Arguments of `pin rm`.
 #[derive(clap::Args)]
@@ -176,12 +190,30 @@ impl Ls {
         .await
     }
 
+    /// A row as Kubo prints it, and with `--long` what else is known of the pin.
     fn shown(&self, pin: &Value) -> String {
-        let (cid, kept, name) = (text(pin, "Cid"), text(pin, "Type"), safe(text(pin, "Name")));
-        match (self.quiet, name.is_empty()) {
-            (true, _) => cid.to_owned(),
-            (false, true) => format!("{cid} {kept}"),
-            (false, false) => format!("{cid} {kept} {name}"),
+        let mut line = text(pin, "Cid").to_owned();
+        if self.quiet {
+            return line;
         }
+        for field in ["Type", "Name"].map(|name| safe(text(pin, name))) {
+            if !field.is_empty() {
+                line.push(' ');
+                line.push_str(&field);
+            }
+        }
+        if !self.options.long {
+            return line;
+        }
+        for (word, name) in [("created", "Created"), ("expires", "Expires")] {
+            if let Some(time) = pin.get(name).and_then(Value::as_str) {
+                line.push_str(&format!(" {word}={}", safe(time)));
+            }
+        }
+        for (key, value) in pin.get("Labels").and_then(Value::as_object).into_iter().flatten() {
+            let label = format!("{key}={}", value.as_str().unwrap_or_default());
+            line.push_str(&format!(" label:{}", safe(&label)));
+        }
+        line
     }
 }

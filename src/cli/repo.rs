@@ -64,6 +64,7 @@ pub struct Stat {
 
 /// Arguments of `repo gc`.
 #[derive(clap::Args)]
+#[command(after_help = GC_EXAMPLES)]
 pub struct Gc {
     /// Print CIDs alone.
     #[arg(long, short = 'q')]
@@ -71,14 +72,27 @@ pub struct Gc {
     /// Print nothing.
     #[arg(long)]
     silent: bool,
+    /// Delete nothing: print what would go.
+    #[arg(long)]
+    dry_run: bool,
 }
+
+const GC_EXAMPLES: &str = "\
+Examples:
+  henge repo gc               deletes what no pin holds; adds and pins go on meanwhile
+  henge repo gc --dry-run     prints what that would be";
 
 impl Repo {
     /// Runs one of them.
     pub async fn run(self, link: &Link) -> Result<(), CliError> {
         match self {
             Self::Stat(stat) => stat.run("repo/stat", link).await,
-            Self::Gc(gc) => link.each(Ask::new("repo/gc"), |reply| gc.print(link, reply)).await,
+            Self::Gc(gc) => {
+                // Not an option of Kubo's: sent only where it is meant.
+                let ask = Ask::new("repo/gc");
+                let ask = if gc.dry_run { ask.option("dry-run", true) } else { ask };
+                link.each(ask, |reply| gc.print(link, reply)).await
+            }
             Self::Ls => {
                 link.each(Ask::new("repo/ls"), |reply| match link.prints_json() {
                     true => output::json(reply),
@@ -147,6 +161,8 @@ impl Stat {
         if !self.size_only {
             line(format!("RepoPath:   {}", text(stat, "RepoPath")))?;
             line(format!("Version:    {}", text(stat, "Version")))?;
+            line(format!("Logical:    {}", size("LogicalSize")))?;
+            line(format!("Garbage:    {}", size("GarbageSize")))?;
         }
         Ok(())
     }
@@ -159,6 +175,7 @@ impl Gc {
             (true, ..) => output::json(event),
             (false, true, _) => Ok(()),
             (false, false, true) => line(cid),
+            (false, false, false) if self.dry_run => line(format!("would remove {cid}")),
             (false, false, false) => line(format!("removed {cid}")),
         }
     }

@@ -1,5 +1,8 @@
-//! `pin`: what garbage collection keeps.
+//! `pin`: what garbage collection keeps, and for how long.
 
+mod ls;
+
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +13,13 @@ use tokio::sync::mpsc;
 
 use super::{Error, Node, RESULTS, Results};
 use crate::dag::fetch::Fetched;
-use crate::dag::verify::{BadBlock, Sound};
-use crate::dag::walk::WalkOptions;
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
-use crate::store::pins::{Mode, Pin, PinState, Progress};
-use crate::store::{Intent, StoreError};
+use crate::store::pin::now;
+use crate::store::pins::{Mode, Pin, Progress};
+use crate::store::{Core, Intent, StoreError};
 use crate::task;
+pub use ls::{Kept, PinLsOptions, PinRow, PinVerified};
 
 /// Time between two reports of progress.
 const REPORT_TIME: Duration = Duration::from_millis(500);
@@ -33,12 +36,49 @@ pub struct PinAddOptions {
     #[arg(long, short = 'n', value_name = "NAME")]
     #[serde(alias = "n", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// A label of the pin; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub label: Vec<String>,
+    /// Keep it for so long from now on: 90s, 12h. GC releases it then, or the daemon, which looks
+    /// each hour.
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expire_in: Option<String>,
+    /// The same, read by whoever knows how durations are spelled. Counts in place of the text.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub keep_for: Option<Duration>,
 }
 
 impl Default for PinAddOptions {
     fn default() -> Self {
-        Self { recursive: true, name: None }
+        Self { recursive: true, name: None, label: Vec::new(), expire_in: None, keep_for: None }
     }
+}
+
+impl PinAddOptions {
+    /// A pin as the options say, made now.
+    fn pin(&self, cid: Cid) -> Result<Pin, Error> {
+        let mode = if self.recursive { Mode::Recursive } else { Mode::Direct };
+        let labels = self.label.iter().map(|text| label_of(text));
+        let labels = labels.collect::<Result<BTreeMap<_, _>, Error>>()?;
+        if self.expire_in.is_some() && self.keep_for.is_none() {
+            return Err(Error::Invalid("expire-in was given and not read".into()));
+        }
+        // To the second, and not shorter than asked for.
+        let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        let expires = self.keep_for.map(|time| now().saturating_add(seconds(time)));
+        let pin = Pin::new(cid, mode, self.name.as_deref().unwrap_or_default())?;
+        Ok(pin.labelled(labels)?.expiring(expires)?)
+    }
+}
+
+/// A label as it is typed.
+fn label_of(text: &str) -> Result<(String, String), Error> {
+    let parts = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let none = || Error::Invalid(format!("invalid label {text:?}: expected key=value"));
+    parts.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(none)
 }
 
 /// Options of `pin rm`.
@@ -72,27 +112,6 @@ impl Default for PinUpdateOptions {
     }
 }
 
-/// Options of `pin ls`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
-#[serde(default, rename_all = "kebab-case")]
-pub struct PinLsOptions {
-    /// Which pins: direct, indirect, recursive or all.
-    #[arg(long, short = 't', value_name = "TYPE")]
-    #[serde(rename = "type", alias = "t", skip_serializing_if = "Option::is_none")]
-    pub r#type: Option<String>,
-    /// Only pins whose name contains this.
-    #[arg(long, short = 'n', value_name = "NAME")]
-    #[serde(alias = "n", skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Show names.
-    #[arg(long)]
-    pub names: bool,
-    /// Print pins as they are found.
-    #[arg(long, short = 's')]
-    #[serde(alias = "s")]
-    pub stream: bool,
-}
-
 /// What `pin add` tells on its way, and at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PinAddEvent {
@@ -105,72 +124,6 @@ pub enum PinAddEvent {
     },
     /// All is pinned, and on the disk.
     Pinned(Vec<Cid>),
-}
-
-/// How a listed block is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// A recursive pin of its own.
-    Recursive,
-    /// A direct pin of its own.
-    Direct,
-    /// By a recursive pin above it; which one, when that is known.
-    Indirect(Option<Cid>),
-}
-
-/// One line of `pin ls`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PinRow {
-    /// The block.
-    pub cid: Cid,
-    /// How it is kept.
-    pub kept: Kept,
-    /// The pin's name, if it has one.
-    pub name: String,
-}
-
-/// What was found below a recursive pin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PinVerified {
-    /// The pin.
-    pub cid: Cid,
-    /// Blocks that are missing or cannot be read; none when all is well.
-    pub bad: Vec<BadBlock>,
-}
-
-/// Which rows a listing wants.
-#[derive(Clone, Copy, Debug)]
-struct Wanted {
-    recursive: bool,
-    direct: bool,
-    indirect: bool,
-}
-
-impl Wanted {
-    fn parse(text: Option<&str>) -> Result<Self, Error> {
-        let only = Self { recursive: false, direct: false, indirect: false };
-        Ok(match text.unwrap_or("all") {
-            "all" => Self { recursive: true, direct: true, indirect: true },
-            "recursive" => Self { recursive: true, ..only },
-            "direct" => Self { direct: true, ..only },
-            "indirect" => Self { indirect: true, ..only },
-            other => {
-                let text = format!(
-                    "invalid type '{}', must be one of {{direct, indirect, recursive, all}}",
-                    other.escape_debug()
-                );
-                return Err(Error::Invalid(text));
-            }
-        })
-    }
-
-    fn takes(self, kept: &Kept) -> bool {
-        match kept {
-            Kept::Recursive => self.recursive,
-            Kept::Direct => self.direct,
-            Kept::Indirect(_) => self.indirect,
-        }
-    }
 }
 
 impl Node {
@@ -225,17 +178,16 @@ impl Node {
         options: &PinAddOptions,
         progress: Arc<Progress>,
     ) -> Result<Vec<Cid>, Error> {
-        let mode = if options.recursive { Mode::Recursive } else { Mode::Direct };
-        let name = options.name.as_deref().unwrap_or_default();
-        let mut pins = Vec::with_capacity(paths.len());
+        let mut cids = Vec::with_capacity(paths.len());
         for path in paths {
-            pins.push(Pin::new(self.dag.resolve_block(path).await?, mode, name)?);
+            cids.push(self.dag.resolve_block(path).await?);
         }
-        let cids: Vec<Cid> = pins.iter().map(|pin| pin.cid).collect();
         // What is fetched, and what was here, stays here until it is pinned.
         let intent = self.store.core().intend();
         for last in [false, false, true] {
-            match self.pin_here(pins.clone(), intent.clone(), progress.clone()).await {
+            // Made anew each time: what is fetched for hours is kept from then on.
+            let pins = cids.iter().map(|cid| options.pin(*cid)).collect::<Result<_, Error>>()?;
+            match self.pin_here(pins, intent.clone(), progress.clone()).await {
                 Err(StoreError::Missing(_) | StoreError::Corrupt { .. })
                     if self.is_online() && !last => {}
                 pinned => {
@@ -276,63 +228,8 @@ impl Node {
         Ok(cids)
     }
 
-    /// How the named blocks are kept.
-    ///
-    /// # Errors
-    /// A path's; [`Error::Invalid`] in Kubo's words for what is not pinned as asked.
-    pub async fn pin_state(
-        &self,
-        paths: &[(String, Path)],
-        options: &PinLsOptions,
-    ) -> Result<Vec<PinRow>, Error> {
-        let wanted = Wanted::parse(options.r#type.as_deref())?;
-        let mut rows = Vec::with_capacity(paths.len());
-        for (text, path) in paths {
-            let cid = self.dag.resolve_block(path).await?;
-            let state = self.store.run(move |core| core.pin_state(&cid)).await?;
-            let row = state.map(|state| match state {
-                PinState::Pinned(pin) => row_of(pin),
-                PinState::Indirect(root) => {
-                    PinRow { cid, kept: Kept::Indirect(Some(root)), name: String::new() }
-                }
-            });
-            let pinned = row.filter(|row| wanted.takes(&row.kept));
-            rows.push(
-                pinned.ok_or_else(|| Error::Conflict(format!("path '{text}' is not pinned")))?,
-            );
-        }
-        Ok(rows)
-    }
-
-    /// Streams pins: first those set by hand, then, if asked for, every block below them.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for an unknown type, at once; the rest as the stream's last item.
-    pub fn pin_ls(&self, options: &PinLsOptions) -> Result<Results<PinRow>, Error> {
-        let wanted = Wanted::parse(options.r#type.as_deref())?;
-        let part = options.name.clone();
-        let indirect = wanted.indirect && part.is_none();
-        let (out, rows) = mpsc::channel(RESULTS);
-        let node = self.clone();
-        task::detach(async move {
-            let (core, sender) = (node.store.core(), out.clone());
-            let roots =
-                task::blocking(move || list_own(&core, wanted, part.as_deref(), indirect, &sender));
-            let listed = match roots.await {
-                Ok(own) if indirect => node.list_below(own, &out).await,
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.into()),
-            };
-            if let Err(error) = listed {
-                // A reader that is gone wants no error either.
-                let _ = out.send(Err(error)).await;
-            }
-        });
-        Ok(rows)
-    }
-
-    /// Moves a recursive pin, with its name, from what one path leads to onto what another leads
-    /// to; gives both CIDs. Durable when this returns.
+    /// Moves a recursive pin, with its name, labels and expiry, from what one path leads to onto
+    /// what another leads to; gives both CIDs. Durable when this returns.
     ///
     /// # Errors
     /// A path's; a block that is not here; in Kubo's words that the first is not pinned, or the
@@ -345,98 +242,21 @@ impl Node {
     ) -> Result<[Cid; 2], Error> {
         let [from, to] = [self.dag.resolve_block(from).await?, self.dag.resolve_block(to).await?];
         let unpin = options.unpin;
-        let update = move |core: &crate::store::Core| core.update_pin(&from, &to, unpin);
+        let update = move |core: &Core| core.update_pin(&from, &to, unpin);
         self.store.run(update).await.map_err(not_found)?;
         Ok([from, to])
     }
 
-    /// Streams, for every recursive pin, whether everything below it is here. Leaves are looked
-    /// up, not read: `repo verify` reads.
-    pub fn pin_verify(&self) -> Results<PinVerified> {
-        let (out, verified) = mpsc::channel(RESULTS);
-        let node = self.clone();
-        task::detach(async move {
-            if let Err(error) = node.verify_pins(&out).await {
-                // A reader that is gone wants no error either.
-                let _ = out.send(Err(error)).await;
-            }
-        });
-        verified
+    /// Releases the node's own pins that have expired; gives how many. Until then they count as
+    /// pins. Keeps adding and pinning away while it releases a batch: one of the pins may be about
+    /// to be made again. Whoever adds is not to wait for it for long, so it stops short where adds
+    /// in progress do not end within a second; GC waits for them, and releases what is left.
+    ///
+    /// # Errors
+    /// The store's; what was released by then is.
+    pub async fn release_expired(&self) -> Result<u64, Error> {
+        Ok(self.store.run(|core| core.release_expired(now())).await?)
     }
-
-    async fn verify_pins(
-        &self,
-        out: &mpsc::Sender<Result<PinVerified, Error>>,
-    ) -> Result<(), Error> {
-        let mut roots = Vec::new();
-        let listing = move |core: &crate::store::Core| {
-            core.each_pin(&mut |pin| {
-                if pin.mode == Mode::Recursive {
-                    roots.push(pin.cid);
-                }
-                true
-            })?;
-            Ok::<_, StoreError>(roots)
-        };
-        let mut sound = Sound::default();
-        for cid in self.store.run(listing).await? {
-            let bad = self.local().verify(cid, &mut sound).await?;
-            if out.send(Ok(PinVerified { cid, bad })).await.is_err() {
-                break; // The reader is gone.
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends every block below recursive pins that is not pinned itself.
-    async fn list_below(
-        &self,
-        own: Vec<Pin>,
-        out: &mpsc::Sender<Result<PinRow, Error>>,
-    ) -> Result<(), Error> {
-        let mut seen: std::collections::HashSet<Cid> = own.iter().map(|pin| pin.cid).collect();
-        let roots = own.iter().filter(|pin| pin.mode == Mode::Recursive);
-        for root in roots {
-            let mut steps = self.local().walk(root.cid, WalkOptions { depth: None, unique: true });
-            while let Some(step) = steps.recv().await {
-                let cid = step?.to;
-                let row = PinRow { cid, kept: Kept::Indirect(None), name: String::new() };
-                if seen.insert(cid) && out.send(Ok(row)).await.is_err() {
-                    return Ok(()); // The reader is gone.
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Sends the pins set by hand; gives them back where what is below them is listed, too, and else
-/// costs the memory of a page.
-fn list_own(
-    core: &crate::store::Core,
-    wanted: Wanted,
-    name: Option<&str>,
-    keep: bool,
-    out: &mpsc::Sender<Result<PinRow, Error>>,
-) -> Result<Vec<Pin>, StoreError> {
-    let mut own = Vec::new();
-    core.each_pin(&mut |pin| {
-        if keep {
-            own.push(pin.clone());
-        }
-        let row = row_of(pin);
-        let named = name.is_none_or(|part| row.name.contains(part));
-        !named || !wanted.takes(&row.kept) || out.blocking_send(Ok(row)).is_ok()
-    })?;
-    Ok(own)
-}
-
-fn row_of(pin: Pin) -> PinRow {
-    let kept = match pin.mode {
-        Mode::Recursive => Kept::Recursive,
-        Mode::Direct => Kept::Direct,
-    };
-    PinRow { cid: pin.cid, kept, name: pin.name }
 }
 
 /// A block missing while pinning is a block not found: the same words as everywhere.

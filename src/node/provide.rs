@@ -12,11 +12,14 @@ use crate::exchange::Exchange as _;
 use crate::ipld::cid::{Cid, Multihash};
 use crate::routing::Dht;
 use crate::routing::provide::{AllKeys, Provider, Stats};
+use crate::store::pins::Listing;
 use crate::store::{Mode, Store, StoreError};
 use crate::task;
 
 /// Keys on their way to the queue.
 const KEYS: usize = 1024;
+/// Pins read at a time.
+const PINS: usize = 1024;
 /// Blocks of a new DAG told to the exchange and to the queue at a time.
 const BATCH: usize = 512;
 
@@ -84,31 +87,29 @@ fn roots(core: &crate::store::Core, out: &mpsc::Sender<Multihash>) -> Result<(),
 }
 
 async fn pinned(store: &Store, out: &mpsc::Sender<Multihash>) -> Result<(), StoreError> {
-    let listing = |core: &crate::store::Core| {
-        let mut pins = Vec::new();
-        core.each_pin(&mut |pin| {
-            pins.push((pin.cid, pin.mode));
-            true
-        })?;
-        Ok::<_, StoreError>(pins)
-    };
-    let dag = Dag::new(store.clone());
-    for (root, mode) in store.run(listing).await? {
-        let mut order = Order::new(root);
-        while let Some(visit) = order.next() {
-            if out.send(*visit.cid.hash()).await.is_err() {
-                return Ok(()); // Nobody announces any more.
-            }
-            if mode == Mode::Direct {
-                break;
-            }
-            // What cannot be read is passed over here; `repo verify` tells of it.
-            if let Ok(links) = dag.links(&visit.cid).await {
-                order.below(links.into_iter().map(|(cid, _)| cid).collect());
+    let (dag, mut after) = (Dag::new(store.clone()), None);
+    loop {
+        let page = store.run(move |core| core.pin_page(Listing::All, after.as_ref(), PINS)).await?;
+        for pin in page.pins {
+            let mut order = Order::new(pin.cid);
+            while let Some(visit) = order.next() {
+                if out.send(*visit.cid.hash()).await.is_err() {
+                    return Ok(()); // Nobody announces any more.
+                }
+                if pin.mode == Mode::Direct {
+                    break;
+                }
+                // What cannot be read is passed over here; `repo verify` tells of it.
+                if let Ok(links) = dag.links(&visit.cid).await {
+                    order.below(links.into_iter().map(|(cid, _)| cid).collect());
+                }
             }
         }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
     }
-    Ok(())
 }
 
 impl Node {

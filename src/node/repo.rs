@@ -12,7 +12,9 @@ use super::network::Patience;
 use super::{Error, Node, RESULTS, Results};
 use crate::dag::Dag;
 use crate::ipld::cid::{self, Cid, Multihash};
-use crate::store::Core;
+use crate::store::scrub::Scrub;
+use crate::store::tend::Figures as StoreFigures;
+use crate::store::{Core, StoreError};
 use crate::task;
 
 /// Blocks between two reports of progress.
@@ -29,6 +31,10 @@ pub struct RepoStat {
     pub storage_max: u64,
     /// Number of blocks.
     pub objects: u64,
+    /// Bytes of blocks, with what names them beside them.
+    pub logical: u64,
+    /// Bytes of content that no block needs any more, and that come back.
+    pub garbage: u64,
 }
 
 /// Options of `repo verify`.
@@ -131,6 +137,17 @@ impl Node {
         Ok(told)
     }
 
+    /// What the store takes and did, and how far scrubbing has come.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn store_figures(&self) -> Result<(StoreFigures, Scrub), Error> {
+        Ok(self
+            .store
+            .run(|core| Ok::<_, StoreError>((core.figures()?, core.scrub_state()?)))
+            .await?)
+    }
+
     /// Counts blocks and bytes on the disk.
     ///
     /// # Errors
@@ -139,9 +156,14 @@ impl Node {
         let settings = self.settings.clone();
         self.store
             .run(move |core| {
-                let (objects, _) = core.totals();
-                let size = on_disk(&settings.repo_root)?;
-                Ok(RepoStat { size, storage_max: settings.storage_max, objects })
+                let usage = core.usage()?;
+                Ok(RepoStat {
+                    size: on_disk(&settings.repo_root)?,
+                    storage_max: settings.storage_max,
+                    objects: usage.blocks,
+                    logical: usage.logical,
+                    garbage: usage.garbage,
+                })
             })
             .await
     }

@@ -1,7 +1,7 @@
 //! What a daemon does for its store by itself: syncing, keeping room, giving space back, scrubbing,
-//! and collecting garbage where that was asked for.
+//! releasing pins that expired, and collecting garbage where that was asked for.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,8 @@ use crate::store::tend::Tending;
 
 /// Time between two steps.
 const STEP_TIME: Duration = Duration::from_secs(1);
+/// Time between two looks for pins that have expired; the first comes at the start.
+const EXPIRY_TIME: Duration = Duration::from_secs(3600);
 /// Time to fetch a block that scrubbing found damaged.
 const HEAL_TIME: Duration = Duration::from_secs(60);
 
@@ -33,8 +35,8 @@ pub struct TendSettings {
 impl Node {
     /// Tends the store until told to stop. What fails is told in the log, and tried again.
     pub async fn tend(self, settings: TendSettings, stop: CancellationToken) {
-        let (mut tending, mut collected) = (Tending::default(), std::time::Instant::now());
-        let mut failing = false;
+        let (mut tending, mut collected) = (Tending::default(), Instant::now());
+        let (mut released, mut failing) = (None::<Instant>, false);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -51,9 +53,13 @@ impl Node {
             if outcome.is_ok() && settings.scrub_rate > 0 {
                 outcome = self.scrub_some(&settings).await;
             }
+            if released.is_none_or(|at| at.elapsed() >= EXPIRY_TIME) {
+                released = Some(Instant::now());
+                outcome = outcome.and(self.release_expired().await.map(drop));
+            }
             if let Some(period) = settings.gc_period.filter(|period| collected.elapsed() >= *period)
             {
-                collected = std::time::Instant::now();
+                collected = Instant::now();
                 tracing::debug!("looking whether to collect garbage, as every {period:?}");
                 outcome = outcome.and(self.collect_above(mark).await);
             }

@@ -49,7 +49,7 @@ use args::Args;
 pub use error::Error;
 use fetching::Named;
 pub use id::{arch, version};
-pub use reply::{Bytes, Lines, Reply};
+pub use reply::{Bytes, Entries, Lines, Reply};
 use requests::Requests;
 
 /// A parsed request.

@@ -1,10 +1,14 @@
 //! `pin`.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Args, Error, Reply, Router, reply};
+use crate::clock::rfc3339;
+use crate::config::units::parse_duration;
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
 use crate::node::pin::{
@@ -13,7 +17,8 @@ use crate::node::pin::{
 
 /// Pins paths.
 pub async fn add(router: &Router, args: Args) -> Result<Reply, Error> {
-    let options: PinAddOptions = args.options()?;
+    let mut options: PinAddOptions = args.options()?;
+    options.keep_for = options.expire_in.as_deref().map(time_to_keep).transpose()?;
     let Shape { progress } = args.options()?;
     if progress {
         let print = args.printer();
@@ -27,6 +32,16 @@ pub async fn add(router: &Router, args: Args) -> Result<Reply, Error> {
     let cids = router.node.pin_add(&args.paths("ipfs-path")?, &options).await.map_err(named)?;
     let pins: Vec<String> = cids.iter().map(|cid| args.cid(cid)).collect();
     Ok(Reply::Value(json!({ "Pins": pins })))
+}
+
+/// How long a pin is kept: some time, or it would be gone before anybody knew.
+fn time_to_keep(text: &str) -> Result<Duration, Error> {
+    let refuse = |why: String| Error::refused(format!("invalid expire-in: {why}"));
+    let time = parse_duration(text).map_err(|error| refuse(error.to_string()))?;
+    match time.is_zero() {
+        true => Err(refuse(format!("{text:?} is no time"))),
+        false => Ok(time),
+    }
 }
 
 /// Options that shape the reply.
@@ -68,42 +83,70 @@ pub async fn rm(router: &Router, args: Args) -> Result<Reply, Error> {
 /// Lists pins, or tells how the named blocks are kept.
 pub async fn ls(router: &Router, args: Args) -> Result<Reply, Error> {
     let options: PinLsOptions = args.options()?;
-    let named = options.names || options.name.is_some();
     let print = args.printer();
-    let line = move |row: &PinRow| {
-        let name = if named { row.name.as_str() } else { "" };
-        (print(&row.cid), kept_text(&row.kept, &print), name.to_owned())
-    };
-    let row_value = |(cid, kept, name): (String, String, String)| match name.is_empty() {
-        true => json!({ "Cid": cid, "Type": kept }),
-        false => json!({ "Cid": cid, "Type": kept, "Name": name }),
-    };
-    if args.all().is_empty() && options.stream {
-        let rows = router.node.pin_ls(&options)?;
-        return Ok(Reply::lines(rows, move |row| row_value(line(&row))));
-    }
-    let mut keys = Map::new();
-    let mut keep = |row: &PinRow| {
-        let (cid, kept, name) = line(row);
-        keys.insert(cid, json!({ "Type": kept, "Name": name }));
-    };
+    let shape =
+        Row { named: options.names || options.long || options.name.is_some(), long: options.long };
     if args.all().is_empty() {
-        let mut rows = router.node.pin_ls(&options)?;
-        while let Some(row) = rows.recv().await {
-            keep(&row.map_err(Error::from)?);
-        }
-    } else {
-        let parse = |text: &String| Ok((text.clone(), Path::parse(text)?));
-        let paths = args.all().iter().map(parse).collect::<Result<Vec<_>, Error>>()?;
-        let rows = router.node.pin_state(&paths, &options).await?;
+        let rows = router.node.pin_ls(&options)?;
         if options.stream {
-            let values: Vec<_> = rows.iter().map(|row| Ok(row_value(line(row)))).collect();
-            return Ok(Reply::Lines(Box::pin(futures_util::stream::iter(values))));
+            return Ok(Reply::lines(rows, move |row| shape.line(&row, &print)));
         }
-        rows.iter().for_each(&mut keep);
+        let entries = reply::receive(rows).map(move |row| {
+            let row = row?;
+            Ok((print(&row.cid), shape.entry(&row, &print)))
+        });
+        return Ok(Reply::Object { name: "Keys", entries: Box::pin(entries) });
     }
-    let reply = if keys.is_empty() { json!({}) } else { json!({ "Keys": Value::Object(keys) }) };
-    Ok(Reply::Value(reply))
+    let parse = |text: &String| Ok((text.clone(), Path::parse(text)?));
+    let paths = args.all().iter().map(parse).collect::<Result<Vec<_>, Error>>()?;
+    let rows = router.node.pin_state(&paths, &options).await?;
+    if options.stream {
+        let values: Vec<_> = rows.iter().map(|row| Ok(shape.line(row, &print))).collect();
+        return Ok(Reply::Lines(Box::pin(futures_util::stream::iter(values))));
+    }
+    let entry = |row: &PinRow| (print(&row.cid), shape.entry(row, &print));
+    let keys: Map<String, Value> = rows.iter().map(entry).collect();
+    Ok(Reply::Value(json!({ "Keys": keys })))
+}
+
+/// How rows of `pin ls` are shaped: as Kubo's, and what Kubo's pins have not behind it, where it says
+/// something or was asked for.
+#[derive(Clone, Copy)]
+struct Row {
+    named: bool,
+    long: bool,
+}
+
+impl Row {
+    /// A row of a stream.
+    fn line(self, row: &PinRow, print: &impl Fn(&Cid) -> String) -> Value {
+        let mut value = json!({ "Cid": print(&row.cid), "Type": kept_text(&row.kept, print) });
+        if self.named && !row.name.is_empty() {
+            value["Name"] = row.name.as_str().into();
+        }
+        self.with_more(value, row)
+    }
+
+    /// What is said of a CID in a reply that is one value.
+    fn entry(self, row: &PinRow, print: &impl Fn(&Cid) -> String) -> Value {
+        let name = if self.named { row.name.as_str() } else { "" };
+        self.with_more(json!({ "Type": kept_text(&row.kept, print), "Name": name }), row)
+    }
+
+    fn with_more(self, mut value: Value, row: &PinRow) -> Value {
+        let more = self.long || row.expires.is_some() || !row.labels.is_empty();
+        let text = |seconds| Some(rfc3339(UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?));
+        if let Some(created) = row.created.filter(|_| more).and_then(text) {
+            value["Created"] = created.into();
+        }
+        if let Some(expires) = row.expires.and_then(text) {
+            value["Expires"] = expires.into();
+        }
+        if !row.labels.is_empty() {
+            value["Labels"] = json!(row.labels);
+        }
+        value
+    }
 }
 
 fn kept_text(kept: &Kept, print: &impl Fn(&Cid) -> String) -> String {

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use futures_util::stream::{self, Stream, StreamExt as _};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::Error;
@@ -17,6 +17,9 @@ pub type Lines = Pin<Box<dyn Stream<Item = Result<Value, Error>> + Send>>;
 /// Raw bytes.
 pub type Bytes = Pin<Box<dyn Stream<Item = Result<bytes::Bytes, Error>> + Send>>;
 
+/// Entries of a JSON object.
+pub type Entries = Pin<Box<dyn Stream<Item = Result<(String, Value), Error>> + Send>>;
+
 /// What a command answers.
 pub enum Reply {
     /// Nothing but that it is done.
@@ -25,6 +28,14 @@ pub enum Reply {
     Value(Value),
     /// Newline-separated JSON values, as they come.
     Lines(Lines),
+    /// One JSON value, `{ <name>: { <entries> } }`, whose entries are written as they come: it may be
+    /// larger than memory. Without entries it is `{}`.
+    Object {
+        /// The name.
+        name: &'static str,
+        /// What stands under it.
+        entries: Entries,
+    },
     /// Bytes, and how many when that is known.
     Bytes {
         /// The bytes.
@@ -48,6 +59,23 @@ impl Reply {
             Err(error) => Err(crate::node::Error::from(error).into()),
         });
         Self::Lines(Box::pin(shaped))
+    }
+
+    /// The same reply with such an object held whole, for whoever wants a value.
+    ///
+    /// # Errors
+    /// The first among its entries.
+    pub async fn held(self) -> Result<Self, Error> {
+        let Self::Object { name, mut entries } = self else { return Ok(self) };
+        let mut object = Map::new();
+        while let Some(entry) = entries.next().await {
+            let (key, value) = entry?;
+            object.insert(key, value);
+        }
+        Ok(Self::Value(match object.is_empty() {
+            true => Value::Object(object),
+            false => json!({ name: object }),
+        }))
     }
 
     /// A reply of bytes from the node.

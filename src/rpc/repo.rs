@@ -27,14 +27,27 @@ pub async fn stat(router: &Router, args: Args) -> Result<Reply, Error> {
         fields.insert("NumObjects".into(), stat.objects.into());
         fields.insert("RepoPath".into(), path.into());
         fields.insert("Version".into(), format!("fs-repo@{KUBO_REPO}").into());
+        // Not Kubo's: of what it is made up.
+        fields.insert("LogicalSize".into(), stat.logical.into());
+        fields.insert("GarbageSize".into(), stat.garbage.into());
     }
     Ok(Reply::Value(reply))
 }
 
-/// Deletes what nothing holds.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct GcOptions {
+    dry_run: bool,
+}
+
+/// Deletes what nothing holds, or tells what it would delete.
 pub async fn gc(router: &Router, args: Args) -> Result<Reply, Error> {
     let print = args.printer();
-    let events = router.node.gc().await;
+    let GcOptions { dry_run } = args.options()?;
+    let events = match dry_run {
+        true => router.node.gc_plan().await,
+        false => router.node.gc().await,
+    };
     Ok(Reply::lines(events, move |event| json!({ "Key": { "/": print(&event.cid) } })))
 }
 

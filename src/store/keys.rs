@@ -14,7 +14,7 @@ pub mod record;
 
 use bytes::{Buf as _, Bytes};
 
-use crate::ipld::cid::{Cid, Multihash, Version};
+use crate::ipld::cid::{Cid, Multihash, Version, codec};
 
 /// Number of the layout that this code reads and writes.
 pub const LAYOUT: u32 = 2;
@@ -31,6 +31,10 @@ pub const META_QUARANTINE: &[u8] = b"quarantine/";
 const PIN_BY_CID: u8 = b'c';
 /// First byte of pin rows kept by name.
 const PIN_BY_NAME: u8 = b'n';
+/// First byte of pin rows kept by owner.
+const PIN_BY_OWNER: u8 = b'o';
+/// First byte of pin rows kept by the time of expiry.
+const PIN_BY_EXPIRY: u8 = b'e';
 
 /// Where a block's record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -202,14 +206,20 @@ impl Marker {
     }
 }
 
-/// Key of a pin: by multihash first, so that the rows sort beside those of `index`.
+/// Key of the node's own pin: by multihash first, so that the rows sort beside those of `index`.
 pub fn pin(cid: &Cid) -> Bytes {
+    pin_of(cid, "")
+}
+
+/// Key of somebody's pin: the owner last, so that one CID may be pinned by several.
+pub fn pin_of(cid: &Cid, owner: &str) -> Bytes {
     let mut key = pin_prefix(cid.hash()).to_vec();
     key.push(match cid.version() {
         Version::V0 => 0,
         Version::V1 => 1,
     });
     key.extend_from_slice(&cid.codec().to_be_bytes());
+    key.extend_from_slice(owner.as_bytes());
     key.into()
 }
 
@@ -218,25 +228,74 @@ pub fn pin_table() -> &'static [u8] {
     &[PIN_BY_CID]
 }
 
-/// What the keys of all pins of one multihash begin with.
+/// What the keys of all pins of one multihash begin with, whoever owns them.
 pub fn pin_prefix(hash: &Multihash) -> Bytes {
     [&[PIN_BY_CID], hash.to_bytes().as_slice()].concat().into()
 }
 
-/// The CID in the key of a pin.
-pub fn pin_cid(key: &[u8]) -> Option<Cid> {
+/// The CID in the key of a pin, and the owner.
+pub fn split_pin(key: &[u8]) -> Option<(Cid, &[u8])> {
     let (hash, rest) = split_hash(key.strip_prefix(&[PIN_BY_CID])?)?;
-    let (version, codec) = rest.split_first()?;
-    let codec = u64::from_be_bytes(<[u8; 8]>::try_from(codec).ok()?);
-    match version {
-        0 => Cid::new_v0(hash).ok(),
-        _ => Some(Cid::new_v1(codec, hash)),
-    }
+    let (version, rest) = rest.split_first()?;
+    let (codec, owner) = rest.split_first_chunk::<8>()?;
+    let cid = match (version, u64::from_be_bytes(*codec)) {
+        (0, codec::DAG_PB) => Cid::new_v0(hash).ok()?,
+        (1, codec) => Cid::new_v1(codec, hash),
+        _ => return None,
+    };
+    Some((cid, owner))
 }
 
-/// Key of the row that finds a pin by its name. Names hold no zero byte.
-pub fn pin_name(name: &str, cid: &Cid) -> Bytes {
-    [&[PIN_BY_NAME], name.as_bytes(), &[0], pin(cid).as_ref()].concat().into()
+/// Key of the row that finds a pin by its name; `pin` is the key of the pin. Names hold no zero
+/// byte.
+pub fn pin_name(name: &str, pin: &[u8]) -> Bytes {
+    [&[PIN_BY_NAME], name.as_bytes(), &[0], pin].concat().into()
+}
+
+/// What the keys of all pins that have a name begin with.
+pub fn pin_name_table() -> &'static [u8] {
+    &[PIN_BY_NAME]
+}
+
+/// The name in such a key, and the key of the pin.
+pub fn split_pin_name(key: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = key.strip_prefix(&[PIN_BY_NAME])?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    let (name, pin) = rest.split_at_checked(end)?;
+    Some((name, pin.get(1..)?))
+}
+
+/// Key of the row that finds a pin by its owner, in the order in which that one's pins were made.
+/// Owners hold no zero byte.
+pub fn pin_owner(owner: &str, created: u64, pin: &[u8]) -> Bytes {
+    [pin_owner_prefix(owner).as_ref(), &created.to_be_bytes(), pin].concat().into()
+}
+
+/// What the keys of all pins of one owner begin with.
+pub fn pin_owner_prefix(owner: &str) -> Bytes {
+    [&[PIN_BY_OWNER], owner.as_bytes(), &[0]].concat().into()
+}
+
+/// The key of the pin in the key of a row of this owner.
+pub fn split_pin_owner<'a>(key: &'a [u8], owner: &str) -> Option<&'a [u8]> {
+    let rest = key.strip_prefix(pin_owner_prefix(owner).as_ref())?;
+    rest.split_first_chunk::<8>().map(|(_, pin)| pin)
+}
+
+/// Key of the row that finds a pin by the time at which it expires, the first to do so first.
+pub fn pin_expiry(expires: u64, pin: &[u8]) -> Bytes {
+    [&[PIN_BY_EXPIRY], expires.to_be_bytes().as_slice(), pin].concat().into()
+}
+
+/// What the keys of all pins that expire begin with.
+pub fn pin_expiry_table() -> &'static [u8] {
+    &[PIN_BY_EXPIRY]
+}
+
+/// The time in such a key, and the key of the pin.
+pub fn split_pin_expiry(key: &[u8]) -> Option<(u64, &[u8])> {
+    let (expires, pin) = key.strip_prefix(&[PIN_BY_EXPIRY])?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*expires), pin))
 }
 
 #[cfg(test)]
@@ -263,7 +322,16 @@ mod tests {
             "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku",
         ] {
             let cid = cid::parse(text).unwrap();
-            assert_eq!(pin_cid(&pin(&cid)), Some(cid));
+            assert_eq!(split_pin(&pin(&cid)), Some((cid, &b""[..])));
+            let row = pin_of(&cid, "tenant");
+            assert_eq!(split_pin(&row), Some((cid, &b"tenant"[..])));
+            assert!(row.starts_with(&pin_prefix(cid.hash())) && row > pin(&cid));
+            assert_eq!(split_pin_name(&pin_name("n", &row)), Some((&b"n"[..], &row[..])));
+            let owned = pin_owner("tenant", 7, &row);
+            assert_eq!(split_pin_owner(&owned, "tenant"), Some(&row[..]));
+            assert_eq!(split_pin_owner(&owned, "ten"), None);
+            assert_eq!(split_pin_expiry(&pin_expiry(9, &row)), Some((9, &row[..])));
+            assert!(pin_expiry(255, &row) < pin_expiry(256, &pin(&cid)));
             let edge = edge(cid.hash(), cid.hash());
             let (child, rest) = split_hash(&edge).unwrap();
             let (parent, end) = split_hash(rest).unwrap();

@@ -1,8 +1,8 @@
-//! Pins: the roots that keep blocks alive. One row a CID, found by CID or by name.
+//! Pins: the roots that keep blocks alive. One row a CID and owner, found by CID, name, owner or
+//! expiry.
 
 use std::collections::{HashMap, HashSet};
 use std::ptr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -12,36 +12,15 @@ pub use super::edges::Progress;
 use super::edges::{Blocks, Completing};
 use super::intents::Intent;
 use super::keys::{self, IndexRow};
-use super::{Core, StoreError, damaged, this_hour};
+pub use super::listing::{Listing, PinPage};
+pub use super::pin::{Mode, NAME_MAX_BYTES, Pin};
+use super::{Core, StoreError, this_hour};
 use crate::ipld::cid::{Cid, Multihash};
 
-/// Longest name of a pin, in bytes (Kubo's limit).
-pub const NAME_MAX_BYTES: usize = 255;
-
+/// Expired pins removed while everybody else waits.
+const EXPIRED_TOGETHER: usize = 256;
 /// Parents read at a time on the way up to a pin.
 const PARENTS: usize = 64;
-
-/// How far a pin reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// The block and everything below it.
-    Recursive,
-    /// The block alone.
-    Direct,
-}
-
-/// One pin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pin {
-    /// What is kept.
-    pub cid: Cid,
-    /// How far.
-    pub mode: Mode,
-    /// What somebody calls it; empty for none.
-    pub name: String,
-    /// When it was made, in seconds since 1970.
-    pub created: u64,
-}
 
 /// Why a block is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,64 +31,33 @@ pub enum PinState {
     Indirect(Cid),
 }
 
-impl Pin {
-    /// A pin made now.
-    ///
-    /// # Errors
-    /// [`StoreError::Pin`] for a name that is too long or holds a zero byte.
-    pub fn new(cid: Cid, mode: Mode, name: &str) -> Result<Self, StoreError> {
-        if name.len() > NAME_MAX_BYTES || name.contains('\0') {
-            let shown: String = name.chars().take(40).collect();
-            let text =
-                format!("invalid pin name {shown:?}: at most {NAME_MAX_BYTES} bytes, none zero");
-            return Err(StoreError::Pin(text));
-        }
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Self { cid, mode, name: name.to_owned(), created: since.as_secs() })
-    }
-
-    /// Mode, seconds (big-endian), name.
-    fn encode(&self) -> Bytes {
-        let mode = match self.mode {
-            Mode::Recursive => 0u8,
-            Mode::Direct => 1,
-        };
-        [&[mode], self.created.to_be_bytes().as_slice(), self.name.as_bytes()].concat().into()
-    }
-
-    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, StoreError> {
-        let parsed = || {
-            let (mode, rest) = value.split_first()?;
-            let (created, name) = rest.split_first_chunk::<8>()?;
-            let mode = match mode {
-                0 => Mode::Recursive,
-                1 => Mode::Direct,
-                _ => return None,
-            };
-            let name = String::from_utf8(name.to_vec()).ok()?;
-            Some(Self {
-                cid: keys::pin_cid(key)?,
-                mode,
-                name,
-                created: u64::from_be_bytes(*created),
-            })
-        };
-        parsed().ok_or_else(|| damaged("pins", key))
-    }
-}
-
-/// Puts every row of a pin.
+/// Puts a pin's row and those that find it by name, owner and expiry. The rows of one that it
+/// replaces are to be deleted before.
 fn put_pin(rows: &mut Batch, pin: &Pin) {
-    rows.put(Family::Pins, keys::pin(&pin.cid), pin.encode());
-    if !pin.name.is_empty() {
-        rows.put(Family::Pins, keys::pin_name(&pin.name, &pin.cid), Bytes::new());
+    let key = keys::pin_of(&pin.cid, &pin.owner);
+    for found_by in secondary(pin, &key) {
+        rows.put(Family::Pins, found_by, Bytes::new());
     }
+    rows.put(Family::Pins, key, pin.encode());
 }
 
-/// Deletes every row of a pin.
+/// Deletes the same rows.
 fn delete_pin(rows: &mut Batch, pin: &Pin) {
-    rows.delete(Family::Pins, keys::pin(&pin.cid));
-    rows.delete(Family::Pins, keys::pin_name(&pin.name, &pin.cid));
+    let key = keys::pin_of(&pin.cid, &pin.owner);
+    for found_by in secondary(pin, &key) {
+        rows.delete(Family::Pins, found_by);
+    }
+    rows.delete(Family::Pins, key);
+}
+
+/// Keys of the rows that find a pin otherwise than by its CID. What it has not it is not found by;
+/// the node's own pins are found by CID alone, as most are its own.
+fn secondary(pin: &Pin, key: &[u8]) -> impl Iterator<Item = Bytes> {
+    let name = (!pin.name.is_empty()).then(|| keys::pin_name(&pin.name, key));
+    let owned = !pin.owner.is_empty();
+    let owner = owned.then(|| keys::pin_owner(&pin.owner, pin.created, key));
+    let expiry = pin.expires.map(|time| keys::pin_expiry(time, key));
+    [name, owner, expiry].into_iter().flatten()
 }
 
 fn already(pin: &Pin) -> StoreError {
@@ -163,15 +111,18 @@ impl Core {
     /// The rows of pins stay out of the batches that are written on the way: a pin appears only when
     /// all of its DAG, and every other pin of the operation, stands.
     fn pin_by(&self, pins: &[Pin], mut completing: Completing<'_>) -> Result<(), StoreError> {
-        // Of several pins of one CID the last stands: the rows of the others are never written.
-        let mut standing: HashMap<Cid, &Pin> = HashMap::new();
+        // Of several pins of one CID and owner the last stands: the rows of the others are never
+        // written.
+        let mut standing: HashMap<(Cid, &str), &Pin> = HashMap::new();
         for pin in pins {
-            let before = standing.insert(pin.cid, pin);
+            let before = standing.insert((pin.cid, &pin.owner), pin);
             if pin.mode == Mode::Direct && before.is_some_and(|b| b.mode == Mode::Recursive) {
                 return Err(already(pin));
             }
         }
-        let stands = |pin: &&Pin| standing.get(&pin.cid).is_some_and(|p| ptr::eq(*p, *pin));
+        let stands = |pin: &&Pin| {
+            standing.get(&(pin.cid, pin.owner.as_str())).is_some_and(|last| ptr::eq(*last, *pin))
+        };
         for pin in pins.iter().filter(stands) {
             match pin.mode {
                 Mode::Recursive => completing.complete(&pin.cid)?,
@@ -190,9 +141,9 @@ impl Core {
         self.sync()
     }
 
-    /// Puts a pin in the place of an earlier one of the same CID.
+    /// Puts a pin in the place of an earlier one of the same CID and owner.
     fn replace_pin(&self, pin: &Pin, rows: &mut Batch) -> Result<(), StoreError> {
-        if let Some(old) = self.pin_row(&pin.cid)? {
+        if let Some(old) = self.pin_row_of(&pin.cid, &pin.owner)? {
             if old.mode == Mode::Recursive && pin.mode == Mode::Direct {
                 return Err(already(pin));
             }
@@ -232,7 +183,7 @@ impl Core {
         self.sync()
     }
 
-    /// Pins `to` under the name of the recursive pin `from`, and removes that one if `unpin` says
+    /// Pins `to` under the name of the recursive pin `from`, with its labels and expiry, and removes that one if `unpin` says
     /// so: both at once, or neither.
     ///
     /// # Errors
@@ -261,7 +212,7 @@ impl Core {
             if recursive(to)?.is_some() {
                 return Err(refused("'to' cid was already recursively pinned"));
             }
-            self.replace_pin(&Pin::new(*to, Mode::Recursive, &old.name)?, &mut change.rows)?;
+            self.replace_pin(&old.moved_to(*to), &mut change.rows)?;
             if unpin {
                 delete_pin(&mut change.rows, &old);
                 change.loosen(from.hash(), this_hour());
@@ -271,12 +222,49 @@ impl Core {
         self.sync()
     }
 
-    /// The pin of exactly this CID.
+    /// Removes pins that have expired at `now`, in seconds since 1970, whoever owns them; gives how
+    /// many. What one alone held is garbage from then on.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn release_expired(&self, now: u64) -> Result<u64, StoreError> {
+        let mut released = 0;
+        loop {
+            let expired = self.expired_pins(now, EXPIRED_TOGETHER)?;
+            let before = released;
+            let exclusive = self.exclusive();
+            let mut change = Change::default();
+            for pin in &expired {
+                // Somebody may have replaced it since it was listed.
+                if self.pin_row_of(&pin.cid, &pin.owner)?.as_ref() == Some(pin) {
+                    delete_pin(&mut change.rows, pin);
+                    change.loosen(pin.cid.hash(), this_hour());
+                    released += 1;
+                }
+            }
+            self.apply(change, &exclusive)?;
+            drop(exclusive);
+            if released == before {
+                return Ok(released);
+            }
+            self.sync()?;
+        }
+    }
+
+    /// The node's own pin of exactly this CID.
     ///
     /// # Errors
     /// The database's.
     pub fn pin_row(&self, cid: &Cid) -> Result<Option<Pin>, StoreError> {
-        let key = keys::pin(cid);
+        self.pin_row_of(cid, "")
+    }
+
+    /// An owner's pin of exactly this CID.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn pin_row_of(&self, cid: &Cid, owner: &str) -> Result<Option<Pin>, StoreError> {
+        let key = keys::pin_of(cid, owner);
         let value = self.backend.get(Family::Pins, &key)?;
         value.map(|value| Pin::decode(&key, &value)).transpose()
     }

@@ -37,6 +37,7 @@ mod minimums;
 mod neighbours;
 mod operations;
 mod peers;
+mod pins;
 mod pins_soak;
 mod routing;
 mod scripted;

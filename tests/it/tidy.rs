@@ -65,6 +65,7 @@ const STRANGERS: &[&str] = &[
     "src/ipns/record.rs",
     "src/ipns/time.rs",
     "src/store/keys.rs",
+    "src/store/pin.rs",
     "src/routing/dht/lookup.rs",
     "src/routing/dht/server.rs",
     "src/routing/dht/table.rs",

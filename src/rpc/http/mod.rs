@@ -31,7 +31,7 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use tokio::sync::Semaphore;
 
 use self::guard::Guard;
-use self::observe::{Answering, StoreFigures};
+use self::observe::Answering;
 use self::reply::Outgoing;
 use super::{Body, Router};
 use crate::http::trailers::NextRequest;
@@ -57,7 +57,6 @@ pub struct Service {
     router: Router,
     guard: Arc<Guard>,
     metrics: Metrics,
-    store: StoreFigures,
     uploads: Arc<Semaphore>,
 }
 
@@ -65,7 +64,7 @@ impl Service {
     /// A service over a router.
     pub fn new(router: Router, guard: Guard, metrics: Metrics) -> Self {
         let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
-        Self { router, guard: Arc::new(guard), metrics, store: StoreFigures::default(), uploads }
+        Self { router, guard: Arc::new(guard), metrics, uploads }
     }
 
     /// Answers a request; what comes with the reply is to be kept until it has been sent.
@@ -137,7 +136,7 @@ impl Service {
         if !self.guard.admits_client(request.headers(), METRICS) {
             return reply::plain(StatusCode::FORBIDDEN, NO_SECRET);
         }
-        self.store.refresh(&self.router.node, &self.metrics).await;
+        observe::store(&self.router.node, &self.metrics).await;
         self.metrics.network(observe::network(&self.router.node).await);
         reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text().into())
     }

@@ -10,12 +10,11 @@
 )]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::metrics::{Figures, Metrics};
+use crate::metrics::{Figures, Metrics, StoreFigures};
 use crate::node::Node;
 use crate::node::routing::BucketStat;
 use crate::node::swarm::Multiaddr;
@@ -23,8 +22,6 @@ use crate::rpc::requests::Running;
 
 /// What is told of a request whose client was gone before there was a reply.
 const GONE: u16 = 499;
-/// How old figures of the store may be: counting walks its whole index.
-const STORE_FRESH: Duration = Duration::from_secs(60);
 
 /// A request that is being answered; when this is dropped, its reply has ended.
 pub struct Answering {
@@ -67,25 +64,36 @@ impl Drop for Answering {
     }
 }
 
-/// Figures of the store, counted anew when they are old.
-#[derive(Clone, Default)]
-pub struct StoreFigures(Arc<Mutex<Option<Instant>>>);
-
-impl StoreFigures {
-    /// Counts, unless that was done of late or is being done.
-    pub async fn refresh(&self, node: &Node, metrics: &Metrics) {
-        let Ok(mut counted) = self.0.try_lock() else { return };
-        if counted.is_some_and(|at| at.elapsed() < STORE_FRESH) {
-            return;
-        }
-        match node.repo_stat().await {
-            Ok(stat) => {
-                metrics.store(stat.objects, stat.size, stat.storage_max);
-                *counted = Some(Instant::now());
-            }
-            Err(error) => tracing::warn!(%error, "cannot count the store"),
-        }
-    }
+/// What the store holds now, and did.
+pub async fn store(node: &Node, metrics: &Metrics) {
+    let (figures, scrub) = match node.store_figures().await {
+        Ok(figures) => figures,
+        Err(error) => return tracing::warn!(%error, "cannot ask the store for its figures"),
+    };
+    let usage = figures.usage;
+    metrics.store(StoreFigures {
+        gauges: vec![
+            ("henge_store_blocks", "Blocks in the store", usage.blocks),
+            ("henge_store_bytes", "Bytes on the disk", usage.physical),
+            ("henge_store_logical_bytes", "Bytes of blocks and their names", usage.logical),
+            ("henge_store_garbage_bytes", "Bytes that no block needs any more", usage.garbage),
+            ("henge_store_limit_bytes", "Bytes that there may be, 0 for any", usage.limit),
+            ("henge_store_damaged_blocks", "Blocks known to be damaged", figures.quarantined),
+            ("henge_store_operations", "Operations in flight", figures.intents),
+            ("henge_store_scrubbed_bytes", "Bytes read in this round of scrubbing", scrub.bytes),
+            ("henge_store_scrub_found_blocks", "Blocks it found damaged", scrub.damaged),
+            ("henge_store_scrub_ended_seconds", "When the last ended, since 1970", scrub.ended),
+        ],
+        counters: vec![
+            ("henge_store_written_bytes", "Bytes appended to segments", figures.written_bytes),
+            ("henge_store_read_bytes", "Bytes read from segments", figures.read_bytes),
+            ("henge_store_moved_bytes", "Bytes appended once more", figures.moved_bytes),
+            ("henge_store_reclaimed_bytes", "Bytes given back", figures.reclaimed_bytes),
+            ("henge_store_freed_blocks", "Blocks that nothing held", figures.freed_blocks),
+            ("henge_store_freed_bytes", "Their bytes", figures.freed_bytes),
+            ("henge_store_evicted_bytes", "Those that made room", figures.evicted_bytes),
+        ],
+    });
 }
 
 /// What the network does now; `None` while the node is offline.

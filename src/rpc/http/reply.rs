@@ -19,10 +19,11 @@ use hyper::header::{
     CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SERVER, TRAILER,
 };
 use hyper::{Response, StatusCode, header};
+use serde_json::Value;
 
 use super::BodyEnd;
 use crate::node::KUBO_LEVEL;
-use crate::rpc::{Error, Reply};
+use crate::rpc::{Entries, Error, Reply};
 
 /// Where an error goes once the reply has begun.
 const STREAM_ERROR: HeaderName = HeaderName::from_static("x-stream-error");
@@ -122,6 +123,7 @@ pub async fn of(answer: Result<Reply, Error>, end: &BodyEnd) -> Response<Outgoin
             response.headers_mut().insert(CHUNKED, HeaderValue::from_static("1"));
             response
         }
+        Ok(Reply::Object { name, entries }) => streamed("application/json", object(name, entries)),
         Ok(Reply::Bytes { stream, length }) => {
             let mut response = streamed("text/plain", stream);
             response.headers_mut().insert(STREAMED, HeaderValue::from_static("1"));
@@ -144,8 +146,27 @@ async fn begin(reply: Reply) -> Result<Reply, Error> {
     Ok(match reply {
         Reply::Lines(lines) => Reply::Lines(begun(lines).await?),
         Reply::Bytes { stream, length } => Reply::Bytes { stream: begun(stream).await?, length },
+        Reply::Object { name, entries } => Reply::Object { name, entries: begun(entries).await? },
         whole @ (Reply::Empty | Reply::Value(_)) => whole,
     })
+}
+
+/// The text of an object, an entry at a time.
+fn object(name: &'static str, entries: Entries) -> Items<Bytes> {
+    let mut before = format!("{{{}:{{", Value::from(name));
+    let mut none = true;
+    let entries = entries.map(Some).chain(stream::once(async { None }));
+    Box::pin(entries.map(move |entry| {
+        Ok(match entry.transpose()? {
+            Some((key, value)) => {
+                none = false;
+                let before = std::mem::replace(&mut before, ",".into());
+                format!("{before}{}:{value}", Value::from(key)).into()
+            }
+            None if none => Bytes::from_static(b"{}\n"),
+            None => Bytes::from_static(b"}}\n"),
+        })
+    }))
 }
 
 type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;

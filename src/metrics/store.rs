@@ -1,0 +1,42 @@
+//! Figures of the store: what it takes, and what was read, written and given back.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::described;
+
+/// A figure: its name, what it tells, its value.
+pub type Figure = (&'static str, &'static str, u64);
+
+/// What there is to tell, as it is when it is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct StoreFigures {
+    /// What rises and falls.
+    pub gauges: Vec<Figure>,
+    /// What rises while the process lives.
+    pub counters: Vec<Figure>,
+}
+
+/// The latest figures.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Store(pub Arc<Mutex<StoreFigures>>);
+
+impl Collector for Store {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let figures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, help, value) in &figures.gauges {
+            let gauge = ConstGauge::new(*value as f64);
+            gauge.encode(described(&mut encoder, name, help, &gauge)?)?;
+        }
+        for (name, help, value) in &figures.counters {
+            let counter = ConstCounter::new(*value);
+            counter.encode(described(&mut encoder, name, help, &counter)?)?;
+        }
+        Ok(())
+    }
+}
