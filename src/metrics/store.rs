@@ -30,7 +30,7 @@ impl Collector for Store {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let figures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, help, value) in &figures.gauges {
-            let gauge = ConstGauge::new(*value as f64);
+            let gauge = ConstGauge::new(*value);
             gauge.encode(described(&mut encoder, name, help, &gauge)?)?;
         }
         for (name, help, value) in &figures.counters {

@@ -202,6 +202,7 @@ fn store_kind(error: &StoreError) -> Kind {
         StoreError::Missing(_) => Kind::NotFound,
         StoreError::Unreadable { .. } => Kind::Invalid,
         StoreError::Pin(_) => Kind::Conflict,
+        StoreError::Incomplete(_) | StoreError::PinsLost => Kind::Corrupt,
         StoreError::Layout { .. } => Kind::Unsupported,
     }
 }

@@ -182,12 +182,32 @@ impl Node {
         for path in paths {
             cids.push(self.dag.resolve_block(path).await?);
         }
+        // Made anew each time: what is fetched for hours is kept from then on.
+        let pins = || cids.iter().map(|cid| options.pin(*cid)).collect();
+        self.pin_fetching(&pins, progress).await?;
+        Ok(cids)
+    }
+
+    /// Fetches what is missing below a pin that was kept without it.
+    ///
+    /// # Errors
+    /// That nobody has it, or the store's.
+    pub(super) async fn make_whole(&self, pin: &Pin) -> Result<(), Error> {
+        self.pin_fetching(&|| Ok(vec![pin.clone()]), Arc::default()).await
+    }
+
+    async fn pin_fetching(
+        &self,
+        pins: &(dyn Fn() -> Result<Vec<Pin>, Error> + Sync),
+        progress: Arc<Progress>,
+    ) -> Result<(), Error> {
         // What is fetched, and what was here, stays here until it is pinned.
         let intent = self.store.core().intend();
         for last in [false, false, true] {
-            // Made anew each time: what is fetched for hours is kept from then on.
-            let pins = cids.iter().map(|cid| options.pin(*cid)).collect::<Result<_, Error>>()?;
-            match self.pin_here(pins, intent.clone(), progress.clone()).await {
+            let wanted = pins()?;
+            let fetched: Vec<(Cid, bool)> =
+                wanted.iter().map(|pin| (pin.cid, pin.mode == Mode::Recursive)).collect();
+            match self.pin_here(wanted, intent.clone(), progress.clone()).await {
                 Err(StoreError::Missing(_) | StoreError::Corrupt { .. })
                     if self.is_online() && !last => {}
                 pinned => {
@@ -195,12 +215,12 @@ impl Node {
                     break;
                 }
             }
-            for cid in &cids {
+            for (cid, recursive) in fetched {
                 let tell = &mut |so_far: Fetched| progress.fetched(so_far.fetched, so_far.bytes);
-                self.dag.fetch(*cid, options.recursive, &intent, tell).await?;
+                self.dag.fetch(cid, recursive, &intent, tell).await?;
             }
         }
-        Ok(cids)
+        Ok(())
     }
 
     /// Pins what is here, all of it.

@@ -191,6 +191,12 @@ impl Node {
             }
             heard
         })?;
+        if let Remedy::Drop = remedy {
+            core.accept_lost_pins()?;
+        }
+        self.mend_pins(remedy, &mut tally, &mut |event| {
+            heard = heard && out.blocking_send(Ok(event)).is_ok();
+        })?;
         let last = match tally {
             Tally { corrupt: 0, .. } => RepoVerified::Sound,
             Tally { left: 0, unhealed: 0, .. } => RepoVerified::Mended(tally.to_string()),
@@ -199,6 +205,31 @@ impl Node {
         for event in [RepoVerified::Progress(read), last] {
             // A reader that is gone is not waited for.
             let _ = out.blocking_send(Ok(event));
+        }
+        Ok(())
+    }
+
+    /// Tells of pins below which blocks were lost with their rows, and fetches those.
+    fn mend_pins(
+        &self,
+        remedy: &Remedy,
+        tally: &mut Tally,
+        tell: &mut dyn FnMut(RepoVerified),
+    ) -> Result<(), Error> {
+        for pin in self.store.core().incomplete_pins(usize::MAX)? {
+            let fate = match remedy {
+                Remedy::Heal(dag) => {
+                    let node = Self { dag: dag.clone(), ..self.clone() };
+                    match task::wait(node.make_whole(&pin)) {
+                        Ok(()) => Fate::Healed,
+                        Err(error) => Fate::Unhealed(error.to_string()),
+                    }
+                }
+                _ => Fate::Left,
+            };
+            tally.count(&fate);
+            let cause = "blocks below this pin are missing".to_owned();
+            tell(RepoVerified::Corrupt { cid: pin.cid, cause, fate });
         }
         Ok(())
     }

@@ -15,6 +15,10 @@ use crate::store::tend::Tending;
 const STEP_TIME: Duration = Duration::from_secs(1);
 /// Time between two looks for pins that have expired; the first comes at the start.
 const EXPIRY_TIME: Duration = Duration::from_secs(3600);
+/// Time between two tries to complete pins that lack blocks.
+const COMPLETE_TIME: Duration = Duration::from_secs(600);
+/// Pins that are tried then.
+const PINS_TOGETHER: usize = 16;
 /// Time to fetch a block that scrubbing found damaged.
 const HEAL_TIME: Duration = Duration::from_secs(60);
 
@@ -36,7 +40,7 @@ impl Node {
     /// Tends the store until told to stop. What fails is told in the log, and tried again.
     pub async fn tend(self, settings: TendSettings, stop: CancellationToken) {
         let (mut tending, mut collected) = (Tending::default(), Instant::now());
-        let (mut released, mut failing) = (None::<Instant>, false);
+        let (mut released, mut completed, mut failing) = (None::<Instant>, None::<Instant>, false);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -56,6 +60,10 @@ impl Node {
             if released.is_none_or(|at| at.elapsed() >= EXPIRY_TIME) {
                 released = Some(Instant::now());
                 outcome = outcome.and(self.release_expired().await.map(drop));
+            }
+            if completed.is_none_or(|at| at.elapsed() >= COMPLETE_TIME) {
+                completed = Some(Instant::now());
+                outcome = outcome.and(self.complete_pins().await);
             }
             if let Some(period) = settings.gc_period.filter(|period| collected.elapsed() >= *period)
             {
@@ -111,6 +119,21 @@ impl Node {
             let state = self.store.run(crate::store::Core::scrub_state).await?;
             let (bytes, found) = (state.bytes, state.damaged);
             tracing::info!("scrubbed {bytes} bytes: {found} blocks damaged");
+        }
+        Ok(())
+    }
+
+    /// Fetches what was lost below pins with the rows of a damaged database.
+    async fn complete_pins(&self) -> Result<(), Error> {
+        let pins = self.store.run(|core| core.incomplete_pins(PINS_TOGETHER)).await?;
+        if !self.is_online() {
+            return Ok(());
+        }
+        for pin in pins {
+            match self.session(Patience::Each(HEAL_TIME)).make_whole(&pin).await {
+                Ok(()) => tracing::info!("pin {} is whole again", pin.cid),
+                Err(error) => tracing::warn!("pin {} lacks blocks: {error}", pin.cid),
+            }
         }
         Ok(())
     }

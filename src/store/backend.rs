@@ -16,6 +16,8 @@ pub enum Family {
     Edges,
     /// Pins by CID and by name.
     Pins,
+    /// Pins by CID once more: they alone could not be made again.
+    PinsAgain,
     /// What the network told and what it was told: provider records, values, peers, announcements.
     Records,
     /// Segment -> [`super::keys::Figure`]. What is put is added to what is there.
@@ -26,11 +28,12 @@ pub enum Family {
 
 impl Family {
     /// Every family, in the order in which they are opened.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Index,
         Self::Loose,
         Self::Edges,
         Self::Pins,
+        Self::PinsAgain,
         Self::Records,
         Self::Segments,
         Self::Meta,
@@ -43,6 +46,7 @@ impl Family {
             Self::Loose => "loose",
             Self::Edges => "edges",
             Self::Pins => "pins",
+            Self::PinsAgain => "pins-again",
             Self::Records => "records",
             Self::Segments => "segments",
             Self::Meta => "meta",

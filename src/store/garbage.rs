@@ -80,6 +80,7 @@ impl Core {
         until: u32,
         visit: &mut dyn FnMut(Freed) -> bool,
     ) -> Result<(), StoreError> {
+        self.knows_garbage()?;
         loop {
             let mut collection = Collection::new(self, until);
             while let Some(candidates) = collection.next()? {

@@ -23,6 +23,10 @@ pub const META_LAYOUT: &[u8] = b"layout";
 
 /// The block is known to have no links when read as dag-pb: walks need not open it.
 pub const FLAG_PB_LEAF: u8 = 1;
+/// What the keys of pins are marked with, in `meta`, below which blocks were lost with their rows.
+pub const META_INCOMPLETE: &[u8] = b"incomplete/";
+/// Row of `meta` that says: rows were made again, and not all pins could be read.
+pub const META_PINS_LOST: &[u8] = b"pins-lost";
 /// Row of `meta` that says how far scrubbing has come.
 pub const META_SCRUB: &[u8] = b"scrub";
 /// What the keys of damaged blocks begin with, in `meta`.
@@ -154,6 +158,11 @@ pub fn block(hash: &Multihash) -> Bytes {
 /// Key of the row that says: the bytes of this block were found damaged. Its value is the cause.
 pub fn quarantine(hash: &Multihash) -> Bytes {
     [META_QUARANTINE, hash.to_bytes().as_slice()].concat().into()
+}
+
+/// Key of the row that says: blocks below the pin with this key were lost with their rows.
+pub fn incomplete(pin: &[u8]) -> Bytes {
+    [META_INCOMPLETE, pin].concat().into()
 }
 
 /// The multihash in a key of the quarantine.

@@ -16,6 +16,7 @@ pub mod memory;
 pub mod pin;
 pub mod pins;
 mod quarantine;
+mod rebuild;
 pub mod records;
 pub mod rocks;
 pub mod room;
@@ -48,6 +49,8 @@ use segments::Segments;
 use segments::medium::{Folder, InMemory, Medium};
 pub use writer::{Put, Writer};
 
+/// The folder of the database, in that of the store.
+const ROWS: &str = "rows";
 /// The folder of segments, in that of the store.
 const SEGMENTS: &str = "segments";
 /// Rows read at a time when a family is walked.
@@ -78,6 +81,18 @@ pub enum StoreError {
         /// The codec's reason.
         cause: String,
     },
+    /// What is garbage is not known while a pin's DAG is not whole.
+    #[error(
+        "rows of the store were lost and made again, and blocks below the pin {0} are missing: \
+         nothing is collected before it is whole (`repo verify --heal`) or removed (`pin rm`)"
+    )]
+    Incomplete(Box<Cid>),
+    /// Pins may have been lost, and what they held must not be.
+    #[error(
+        "rows of the store were lost and made again, and pins may be missing: nothing is collected \
+         before `repo verify --drop` says that this is accepted"
+    )]
+    PinsLost,
     /// What was to be stored does not fit, and nothing more can be evicted for it.
     #[error(
         "no room for {wanted} bytes: the repository takes {used} of at most {limit} bytes \
@@ -157,7 +172,7 @@ impl Store {
         std::fs::create_dir_all(dir).map_err(failed)?;
         let folder = Folder::open(&dir.join(SEGMENTS)).map_err(failed)?;
         let room = Room::new(tuning.limit, folder.size().map_err(failed)?);
-        let rocks = rocks::Rocks::open(dir, room.log_max())?;
+        let rocks = rebuild::open(dir, room.log_max())?;
         let mut core = Core::over(Box::new(rocks), Box::new(folder), room)?;
         core.hash_on_read = tuning.hash_on_read;
         core.sync_ahead = Some(sync_ahead(&core.segments).map_err(failed)?);

@@ -38,6 +38,7 @@ fn put_pin(rows: &mut Batch, pin: &Pin) {
     for found_by in secondary(pin, &key) {
         rows.put(Family::Pins, found_by, Bytes::new());
     }
+    rows.put(Family::PinsAgain, key.clone(), pin.encode());
     rows.put(Family::Pins, key, pin.encode());
 }
 
@@ -47,6 +48,8 @@ fn delete_pin(rows: &mut Batch, pin: &Pin) {
     for found_by in secondary(pin, &key) {
         rows.delete(Family::Pins, found_by);
     }
+    rows.delete(Family::PinsAgain, key.clone());
+    rows.delete(Family::Meta, keys::incomplete(&key));
     rows.delete(Family::Pins, key);
 }
 
@@ -151,6 +154,51 @@ impl Core {
         }
         put_pin(rows, pin);
         Ok(())
+    }
+
+    /// Puts a pin whose DAG is not whole, and remembers that: until it is, nothing is collected.
+    pub(super) fn pin_incomplete(&self, pin: &Pin) -> Result<(), StoreError> {
+        let exclusive = self.exclusive();
+        let mut change = Change::default();
+        put_pin(&mut change.rows, pin);
+        let key = keys::incomplete(&keys::pin_of(&pin.cid, &pin.owner));
+        change.rows.put(Family::Meta, key, Bytes::new());
+        self.apply(change, &exclusive)
+    }
+
+    /// Fails while it is not known what is garbage: rows were lost, and pins or blocks with them.
+    pub(super) fn knows_garbage(&self) -> Result<(), StoreError> {
+        if self.backend.get(Family::Meta, keys::META_PINS_LOST)?.is_some() {
+            return Err(StoreError::PinsLost);
+        }
+        match self.incomplete_pins(1)?.first() {
+            Some(pin) => Err(StoreError::Incomplete(Box::new(pin.cid))),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets what lost its pins be collected.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn accept_lost_pins(&self) -> Result<(), StoreError> {
+        let mut rows = Batch::default();
+        rows.delete(Family::Meta, keys::META_PINS_LOST.into());
+        Ok(self.backend.write(rows)?)
+    }
+
+    /// Pins that were kept although blocks below them are lost, at most `limit` of them.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn incomplete_pins(&self, limit: usize) -> Result<Vec<Pin>, StoreError> {
+        let rows = self.backend.page(Family::Meta, keys::META_INCOMPLETE, None, limit)?;
+        let pin = |(key, _): &(Bytes, Bytes)| {
+            let key = key.slice(keys::META_INCOMPLETE.len()..);
+            let value = self.backend.get(Family::Pins, &key)?;
+            value.map(|value| Pin::decode(&key, &value)).transpose()
+        };
+        rows.iter().filter_map(|row| pin(row).transpose()).collect()
     }
 
     /// Removes a pin. What it alone held is garbage from then on.

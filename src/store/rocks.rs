@@ -4,8 +4,11 @@
 //! rows alone, content lies in segments. Checksums are verified on every read and are never switched
 //! off.
 
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use rocksdb::{
@@ -27,11 +30,21 @@ pub const LOG_MAX_BYTES: u64 = 64 << 20;
 /// Files that the database may hold open.
 const OPEN_FILES_MAX: i32 = 512;
 
+/// The file that tells the number of the last change that was synced, and a checksum of it. It is not
+/// synced itself: what a power loss leaves of it is older, never newer.
+const SYNCED: &str = "SYNCED";
+/// The file that says: damage was met in tables.
+const DAMAGED: &str = "DAMAGED";
+
 /// A RocksDB database.
 pub struct Rocks {
     db: DB,
     dir: PathBuf,
     log: Barrier,
+    /// Whether damage was met and noted.
+    damaged: AtomicBool,
+    /// Number of the last change that is known to be on the disk, for the next opening.
+    synced: File,
 }
 
 impl Rocks {
@@ -41,6 +54,7 @@ impl Rocks {
     /// # Errors
     /// [`BackendError::Damaged`] names the file that RocksDB refuses.
     pub fn open(dir: &Path, log_max: u64) -> Result<Self, BackendError> {
+        check_log(dir)?;
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
         let families = Family::ALL
             .map(|family| ColumnFamilyDescriptor::new(family.name(), tuning(family, &cache)));
@@ -51,7 +65,68 @@ impl Rocks {
         let above = dir.parent().unwrap_or(dir);
         let synced = std::fs::File::open(above).and_then(|folder| folder.sync_all());
         synced.map_err(|e| BackendError::Failed(format!("{}: {e}", above.display())))?;
-        Ok(Self { db, dir: dir.to_owned(), log: Barrier::default() })
+        Self::of(db, dir)
+    }
+
+    /// Opens what can be opened of a database that is damaged, to read out of it what can be read.
+    ///
+    /// # Errors
+    /// That nothing can, or that the log is damaged.
+    pub fn salvage(dir: &Path) -> Result<Self, BackendError> {
+        check_log(dir)?;
+        Self::of(read_only(dir, false)?, dir)
+    }
+
+    /// Whether this database, or one that was open before, met damage in its tables.
+    pub fn is_damaged(dir: &Path) -> bool {
+        dir.join(DAMAGED).exists()
+    }
+
+    /// Every row of a family that can be read, from the front up to damage, and from the back; tells
+    /// whether those are all.
+    pub fn readable(&self, family: Family) -> (Vec<Row>, bool) {
+        let Ok(handle) = self.family(family) else { return (Vec::new(), false) };
+        let (mut rows, mut whole) = (BTreeMap::new(), true);
+        for mode in [IteratorMode::Start, IteratorMode::End] {
+            for row in self.db.iterator_cf(handle, mode) {
+                match row {
+                    Ok((key, value)) => _ = rows.insert(Bytes::from(key), Bytes::from(value)),
+                    Err(_) => whole = false,
+                }
+            }
+            if whole {
+                break;
+            }
+        }
+        (rows.into_iter().collect(), whole)
+    }
+
+    fn of(db: DB, dir: &Path) -> Result<Self, BackendError> {
+        let (log, damaged) = (Barrier::default(), AtomicBool::new(false));
+        let file = File::options().create(true).truncate(false).write(true).open(dir.join(SYNCED));
+        let synced = file.map_err(|e| BackendError::Failed(format!("{}: {e}", dir.display())))?;
+        Ok(Self { db, dir: dir.to_owned(), log, damaged, synced })
+    }
+
+    /// Puts the log on the disk, and notes how far that is.
+    fn sync_log(&self) -> Result<(), BackendError> {
+        let number = self.db.latest_sequence_number();
+        self.db.flush_wal(true).map_err(|error| self.failed(error))?;
+        // Without the note, damage in the log could be taken for its end: no reason to stop.
+        let _ = self.synced.write_all_at(&synced_note(number), 0);
+        Ok(())
+    }
+
+    /// RocksDB's error. Damage is noted in the folder: rows are made again at the next opening.
+    fn failed(&self, error: Error) -> BackendError {
+        let error = translate(error);
+        if matches!(error, BackendError::Damaged(_)) && !self.damaged.swap(true, Relaxed) {
+            tracing::warn!("{error}: rows are made again when the store is opened next");
+            if let Err(unwritten) = std::fs::write(self.dir.join(DAMAGED), error.to_string()) {
+                tracing::warn!("{}: {unwritten}", self.dir.display());
+            }
+        }
+        error
     }
 
     fn families(&self) -> Result<Vec<&ColumnFamily>, BackendError> {
@@ -65,15 +140,59 @@ impl Rocks {
     }
 }
 
+/// Fails when the log ends before the last change that is known to have been synced: then it was
+/// damaged, and RocksDB would go on without what was acknowledged.
+fn check_log(dir: &Path) -> Result<(), BackendError> {
+    let Some(synced) = std::fs::read(dir.join(SYNCED)).ok().and_then(|note| noted(&note)) else {
+        return Ok(());
+    };
+    // Of a database that cannot be opened the real opening tells why.
+    let Ok(db) = read_only(dir, true) else { return Ok(()) };
+    let found = db.latest_sequence_number();
+    match found < synced {
+        true => Err(BackendError::Damaged(format!(
+            "the log in {} ends at change {found}, and {synced} was on the disk",
+            dir.display()
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// Number and checksum: 12 bytes.
+fn synced_note(number: u64) -> Vec<u8> {
+    let number = number.to_be_bytes();
+    [&number[..], &crc32c::crc32c(&number).to_be_bytes()].concat()
+}
+
+/// The number in such a note.
+fn noted(note: &[u8]) -> Option<u64> {
+    let (number, sum) = note.split_first_chunk::<8>()?;
+    (sum == crc32c::crc32c(number).to_be_bytes()).then(|| u64::from_be_bytes(*number))
+}
+
+/// Opens a database that is there, changing nothing in it.
+fn read_only(dir: &Path, paranoid: bool) -> Result<DB, BackendError> {
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+    let mut options = database_options(LOG_MAX_BYTES);
+    options.set_paranoid_checks(paranoid);
+    options.create_if_missing(false);
+    options.create_missing_column_families(false);
+    let there = DB::list_cf(&options, dir).map_err(translate)?;
+    let families = Family::ALL.into_iter().filter(|f| there.iter().any(|n| n == f.name()));
+    let families =
+        families.map(|family| ColumnFamilyDescriptor::new(family.name(), tuning(family, &cache)));
+    DB::open_cf_descriptors_read_only(&options, dir, families, false).map_err(translate)
+}
+
 fn database_options(log_max: u64) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
-    // A record cut short at the end of the log is what a crash leaves, and was acknowledged to
-    // nobody. Damage anywhere else is reported: RocksDB's default takes it for the end and loses
-    // what was acknowledged after it, in silence.
-    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    // What a power loss leaves at the end of the log may be cut short, torn, or old in the middle; it
+    // was acknowledged to nobody, so the log ends before the first of it. Damage in what was synced
+    // looks the same: `check_log` tells one from the other.
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_max_total_wal_size(log_max);
@@ -112,7 +231,8 @@ fn add_figures(_: &[u8], row: Option<&[u8]>, added: &MergeOperands) -> Option<Ve
 
 impl Backend for Rocks {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
-        let found = self.db.get_pinned_cf(self.family(family)?, key).map_err(translate)?;
+        let found =
+            self.db.get_pinned_cf(self.family(family)?, key).map_err(|error| self.failed(error))?;
         Ok(found.map(|slice| Bytes::copy_from_slice(&slice)))
     }
 
@@ -131,7 +251,7 @@ impl Backend for Rocks {
         let rows = self.db.iterator_cf_opt(self.family(family)?, options, start);
         let mut page = Vec::new();
         for row in rows {
-            let (key, value) = row.map_err(translate)?;
+            let (key, value) = row.map_err(|error| self.failed(error))?;
             if page.len() == limit || !key.starts_with(prefix) {
                 break;
             }
@@ -155,17 +275,17 @@ impl Backend for Rocks {
             }
         }
         drop(batch); // RocksDB's copy is made: hold one, not two, while it writes.
-        self.db.write_opt(rows, &WriteOptions::default()).map_err(translate)
+        self.db.write_opt(rows, &WriteOptions::default()).map_err(|error| self.failed(error))
     }
 
     fn sync(&self) -> Result<(), BackendError> {
-        self.log.pass(|| self.db.flush_wal(true).map_err(translate))
+        self.log.pass(|| self.sync_log())
     }
 
     fn flush(&self) -> Result<(), BackendError> {
         let mut wait = FlushOptions::default();
         wait.set_wait(true);
-        self.db.flush_cfs_opt(&self.families()?, &wait).map_err(translate)
+        self.db.flush_cfs_opt(&self.families()?, &wait).map_err(|error| self.failed(error))
     }
 
     fn compact(&self) -> Result<(), BackendError> {

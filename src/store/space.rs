@@ -152,6 +152,11 @@ impl Core {
     /// # Errors
     /// The database's.
     pub fn evict(&self, bytes: u64) -> Result<u64, StoreError> {
+        match self.knows_garbage() {
+            Ok(()) => {}
+            Err(StoreError::Incomplete(_) | StoreError::PinsLost) => return Ok(0),
+            Err(error) => return Err(error),
+        }
         let mut hours: BTreeMap<u32, u64> = BTreeMap::new();
         for row in self.rows(Family::Loose, b"") {
             let (_, value) = row?;
@@ -239,7 +244,9 @@ impl Core {
     /// Gives the space of rows back, once enough of them went.
     pub(super) fn compact_rows(&self) -> Result<(), StoreError> {
         let freed = self.counters.freed_since_compaction();
-        if freed.saturating_mul(ROWS_GONE) < self.totals().0.saturating_add(freed) {
+        if freed < ROWS_GONE_MIN
+            || freed.saturating_mul(ROWS_GONE) < self.totals().0.saturating_add(freed)
+        {
             return Ok(());
         }
         self.counters.compacted();
@@ -249,5 +256,7 @@ impl Core {
 
 /// Part of a segment that must be dead before it is emptied when there is nothing better to do.
 pub const IDLE_PERCENT: u64 = 12;
+/// Rows that must have gone, at least.
+const ROWS_GONE_MIN: u64 = 4096;
 /// One row in so many must have gone before all of them are compacted.
 const ROWS_GONE: u64 = 8;

@@ -30,7 +30,7 @@ impl Filled {
     }
 
     /// Every file reads back.
-    fn readable(&self) {
+    pub fn readable(&self) {
         for (cid, bytes) in &self.files {
             let said = self.repo.run(["cat", cid]);
             assert!(said.code == 0 && &said.out == bytes, "{cid}: {}", said.err);
@@ -56,7 +56,8 @@ impl Filled {
 
 /// The files of a repository's database, with their sizes, in the order of their names.
 pub fn database(root: &Path) -> Vec<(PathBuf, u64)> {
-    let folders = ["store", "store/segments"].map(|name| fs::read_dir(root.join(name)).unwrap());
+    let folders =
+        ["store/rows", "store/segments"].map(|name| fs::read_dir(root.join(name)).unwrap());
     let sized = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.unwrap();
         (entry.path(), entry.metadata().unwrap())

@@ -40,6 +40,7 @@ mod peers;
 mod pins;
 mod pins_soak;
 mod routing;
+mod rows;
 mod scripted;
 mod share;
 mod store_faults;

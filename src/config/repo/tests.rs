@@ -35,7 +35,7 @@ fn open_error(root: &Path) -> RepoError {
 #[test]
 fn a_new_repository_opens_and_holds_its_config() {
     let (_dir, root, config) = new_repo();
-    assert_eq!(fs::read_to_string(root.join("henge")).unwrap(), "1\n");
+    assert_eq!(fs::read_to_string(root.join("henge")).unwrap(), format!("{LAYOUT}\n"));
     let mode = |name: &str| fs::metadata(root.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("config"), 0o600);
     let mut names: Vec<_> =
@@ -206,7 +206,7 @@ fn other_layouts_are_refused_by_name() {
     let (_dir, root, _) = new_repo();
     let layout = root.join("henge");
     for (text, wanted) in
-        [("2\n", "layout 2"), ("4294967295", "layout 4294967295"), ("0\n", "layout 0")]
+        [("1\n", "layout 1"), ("4294967295", "layout 4294967295"), ("0\n", "layout 0")]
     {
         fs::write(&layout, text).unwrap();
         let before = listing(&root);

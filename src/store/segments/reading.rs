@@ -14,6 +14,9 @@ use crate::ipld::cid::Multihash;
 /// Bytes of a segment read at once when all of it is read.
 const SCAN_BYTES: usize = 1 << 20;
 
+/// Bytes looked through at once for the beginning of a record: twice the largest that is found.
+const SEARCHED_BYTES: usize = 16 << 20;
+
 impl Segments {
     /// Reads the block's bytes at a place, and compares their checksum.
     ///
@@ -87,6 +90,32 @@ impl Segments {
             let Some(bytes) = take(at, wanted)? else { return Ok(short()) };
             visit(u32::try_from(at).unwrap_or(u32::MAX), record::read(&bytes))?;
             at += length;
+        }
+        Ok(None)
+    }
+
+    /// Where the first whole record begins, from one offset to another; every byte may be its first.
+    ///
+    /// # Errors
+    /// That the segment cannot be read.
+    pub fn next_record(&self, id: u32, from: u64, to: u64) -> Result<Option<u64>, BackendError> {
+        let mut first = from;
+        while first < to {
+            let length = usize::try_from(to - first).unwrap_or(usize::MAX).min(SEARCHED_BYTES);
+            let place = Place { segment: id, offset: u32::try_from(first).unwrap_or(u32::MAX) };
+            let bytes = self.bytes_at(place, length as u64)?;
+            let last = first + length as u64 == to;
+            // Records that begin in the second half may end behind it: they are in the next window.
+            let begins = if last { length } else { length / 2 };
+            for at in 0..begins {
+                let Some(head) = record::read_head(&bytes[at..]) else { continue };
+                let size = usize::try_from(head.size).unwrap_or(usize::MAX);
+                let end = at.saturating_add(head.length).saturating_add(size);
+                if end <= length && record::read(&bytes.slice(at..end)).is_ok() {
+                    return Ok(Some(first + at as u64));
+                }
+            }
+            first += begins as u64;
         }
         Ok(None)
     }
