@@ -14,6 +14,7 @@ mod commands;
 mod connections;
 mod crash;
 mod crash_life;
+mod crash_log;
 mod daemon;
 mod damage;
 mod docs;
