@@ -106,7 +106,8 @@ pub struct Trial {
 
 impl Trial {
     pub fn new(seed: u64, full: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let mut dir = tempfile::tempdir().unwrap();
+        dir.disable_cleanup(std::env::var_os("HENGE_KEEP").is_some());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let rng = ChaCha8Rng::seed_from_u64(seed);
         let trial = Self { dir, rng, figures: Figures::default(), seed, full, runtime };

@@ -39,6 +39,7 @@ mod neighbours;
 mod operations;
 mod peers;
 mod pins_soak;
+mod power;
 mod routing;
 mod scripted;
 mod share;
