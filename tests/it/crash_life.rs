@@ -337,7 +337,7 @@ impl Hand<'_> {
                 38..50 => self.add_cbor().await,
                 50..64 => self.pin_part().await,
                 64..78 => self.get().await,
-                78..97 => self.unpin().await,
+                78..99 => self.unpin().await,
                 _ => self.collect().await,
             }
             // What found nothing to do has waited for nothing.
