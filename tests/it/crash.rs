@@ -317,11 +317,11 @@ pub fn lost(core: &Core, log: &Log) -> Vec<String> {
 }
 
 /// Whether all of a DAG is there and right.
-fn whole(core: &Core, text: &str) -> Result<(), Cid> {
+fn whole(core: &Core, text: &str) -> Result<(), String> {
     let (mut seen, mut stack) = (BTreeSet::new(), vec![cid::parse(text).unwrap()]);
     while let Some(cid) = stack.pop() {
         if seen.insert(cid.to_bytes()) {
-            let block = core.get(&cid).unwrap().ok_or(cid)?;
+            let block = core.get(&cid).unwrap().ok_or_else(|| cid.to_string())?;
             Block::verified(cid, block.data().clone()).unwrap();
             codecs::links(cid.codec(), block.data(), &mut |cid| stack.push(cid)).unwrap();
         }

@@ -79,6 +79,9 @@ pub struct Disk {
     moment: usize,
 }
 
+/// What is read of a file, out of what it held at first, what was done to it, and the last sync.
+type Content<'a> = dyn FnMut(&[u8], &[(usize, Change)], usize) -> Vec<u8> + 'a;
+
 const ROOT: usize = 0;
 
 impl Disk {
@@ -250,7 +253,7 @@ impl Disk {
         &self,
         node: usize,
         entries: &dyn Fn(usize) -> BTreeMap<String, usize>,
-        content: &mut dyn FnMut(&[u8], &[(usize, Change)], usize) -> Vec<u8>,
+        content: &mut Content<'_>,
     ) -> Image {
         match &self.nodes[node].body {
             Body::File { base, changes } => {
