@@ -121,9 +121,9 @@ impl Hand<'_> {
     }
 
     fn size(&mut self) -> usize {
-        let (low, high) = match (self.plan.full, self.rng.random_bool(0.04)) {
+        let (low, high) = match (self.plan.full, self.rng.random_bool(0.06)) {
             (true, _) => (1 << 10, 64 << 20),
-            (false, true) => (1 << 20, LARGE_BYTES + (1 << 20)),
+            (false, true) => (LARGE_BYTES / 2, LARGE_BYTES * 3 / 2),
             (false, false) => (1 << 10, 64 << 10),
         };
         let (low, high) = (f64::from(low as u32).ln(), f64::from(high as u32).ln());
