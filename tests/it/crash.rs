@@ -296,7 +296,7 @@ fn sound(core: &Core, log: &Log) -> usize {
     rehashed(core)
 }
 
-/// What was acknowledged and is not there, each with the reason.
+/// What was acknowledged and is not so, each with the reason.
 pub fn lost(core: &Core, log: &Log) -> Vec<String> {
     let mut lost = Vec::new();
     for (text, (made, mode)) in &log.live {
@@ -306,6 +306,12 @@ pub fn lost(core: &Core, log: &Log) -> Vec<String> {
             Some(found) if found == *mode => {}
             None if open => {}
             found => lost.push(format!("{text} of {made:?}: pinned {mode:?}, is {found:?}")),
+        }
+    }
+    for pin in pins(core) {
+        let text = pin.cid.to_string();
+        if log.gone.contains_key(&text) {
+            lost.push(format!("{text}: its unpin was acknowledged, and the pin is back"));
         }
     }
     for (text, made) in &log.loose {

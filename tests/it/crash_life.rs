@@ -269,6 +269,7 @@ impl Hand<'_> {
             if known || !shared.take(&[&text]) {
                 return;
             }
+            shared.say(&format!("pinning {text}"));
         }
         let recursive = self.rng.random_bool(0.6);
         let options = PinAddOptions { recursive, ..Default::default() };

@@ -72,6 +72,8 @@ pub struct Log {
     pub loose: BTreeMap<String, Made>,
     /// Every root that was ever added; adding one again may pin it at any time.
     pub roots: BTreeSet<String>,
+    /// What is acknowledged as unpinned, with its seed; nothing that could pin it was begun since.
+    pub gone: BTreeMap<String, String>,
     /// Roots whose unpin was begun: nobody was told of its end.
     pub unpinning: BTreeSet<String>,
     /// Seeds whose add was begun, with the size.
@@ -100,6 +102,7 @@ impl Log {
                 self.collecting = false;
             }
             ["adding", seed, size] => {
+                self.gone.retain(|_, gone| gone != seed);
                 self.adding.insert(seed.to_owned(), size.parse().unwrap());
             }
             ["added", cid, seed, shape] => {
@@ -123,7 +126,11 @@ impl Log {
             }
             ["unpinned", cid] => {
                 self.unpinning.remove(cid);
-                self.live.remove(cid);
+                let (made, _) = self.live.remove(cid).expect("it was pinned");
+                self.gone.insert(cid.to_owned(), made.seed);
+            }
+            ["pinning", cid] => {
+                self.gone.remove(cid);
             }
             ["stayed", cid] => {
                 self.unpinning.remove(cid);
@@ -143,6 +150,7 @@ impl Log {
     fn hold(&mut self, cid: &str, mode: Mode, made: Made) {
         self.adding.remove(&made.seed);
         self.loose.remove(cid);
+        self.gone.remove(cid);
         if made.shape != Shape::Part {
             self.roots.insert(cid.to_owned());
         }
@@ -181,6 +189,9 @@ fn a_log_tells_what_must_be_there() {
     }
     assert!(log.live.is_empty() && log.unpinning.is_empty());
     assert_eq!(log.loose.keys().collect::<Vec<_>>(), ["n"]);
+    assert_eq!(log.gone["c"], "s");
+    log.apply("adding s 5000000");
+    assert!(log.gone.is_empty(), "it may be pinned again at any time");
     log.apply("pinned n direct s2");
     assert!(log.loose.is_empty());
     assert_eq!(log.live["n"].1, Mode::Direct);
