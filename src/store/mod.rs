@@ -170,6 +170,9 @@ impl Store {
     pub fn open_with(dir: &Path, tuning: Tuning) -> Result<Self, StoreError> {
         let failed = |e: std::io::Error| BackendError::Failed(format!("{}: {e}", dir.display()));
         std::fs::create_dir_all(dir).map_err(failed)?;
+        // A power loss right after the first add must not take the whole folder with it.
+        let above = dir.parent().unwrap_or(dir);
+        std::fs::File::open(above).and_then(|folder| folder.sync_all()).map_err(failed)?;
         let folder = Folder::open(&dir.join(SEGMENTS)).map_err(failed)?;
         let room = Room::new(tuning.limit, folder.size().map_err(failed)?);
         let rocks = rebuild::open(dir, room.log_max())?;

@@ -60,8 +60,7 @@ impl Rocks {
             .map(|family| ColumnFamilyDescriptor::new(family.name(), tuning(family, &cache)));
         let db = DB::open_cf_descriptors(&database_options(log_max), dir, families)
             .map_err(translate)?;
-        // RocksDB syncs what is in the folder, not the folder's own entry: a power loss right after
-        // the first add would take the whole folder with it.
+        // RocksDB syncs what is in the folder, not the folder's own entry.
         let above = dir.parent().unwrap_or(dir);
         let synced = std::fs::File::open(above).and_then(|folder| folder.sync_all());
         synced.map_err(|e| BackendError::Failed(format!("{}: {e}", above.display())))?;
@@ -119,14 +118,16 @@ impl Rocks {
 
     /// RocksDB's error. Damage is noted in the folder: rows are made again at the next opening.
     fn failed(&self, error: Error) -> BackendError {
-        let error = translate(error);
-        if matches!(error, BackendError::Damaged(_)) && !self.damaged.swap(true, Relaxed) {
-            tracing::warn!("{error}: rows are made again when the store is opened next");
-            if let Err(unwritten) = std::fs::write(self.dir.join(DAMAGED), error.to_string()) {
-                tracing::warn!("{}: {unwritten}", self.dir.display());
-            }
+        let error = match translate(error) {
+            BackendError::Damaged(text) => text,
+            other => return other,
+        };
+        if !self.damaged.swap(true, Relaxed)
+            && let Err(unwritten) = std::fs::write(self.dir.join(DAMAGED), &error)
+        {
+            tracing::warn!("{}: {unwritten}", self.dir.display());
         }
-        error
+        BackendError::Damaged(format!("{error}: rows are made again when the store is opened next"))
     }
 
     fn families(&self) -> Result<Vec<&ColumnFamily>, BackendError> {
