@@ -21,7 +21,7 @@ use super::backend::{Backend, BackendError, Batch, Family, Row};
 use super::barrier::Barrier;
 use super::keys;
 
-/// Write buffer of a family, in bytes.
+/// Write buffer of a family, in bytes; at most half of the log.
 const ROW_BUFFER_BYTES: usize = 8 << 20;
 /// Cache of index, filter and data blocks, shared by all families, in bytes.
 const BLOCK_CACHE_BYTES: usize = 32 << 20;
@@ -56,8 +56,9 @@ impl Rocks {
     pub fn open(dir: &Path, log_max: u64) -> Result<Self, BackendError> {
         check_log(dir)?;
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
-        let families = Family::ALL
-            .map(|family| ColumnFamilyDescriptor::new(family.name(), tuning(family, &cache)));
+        let families = Family::ALL.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), tuning(family, &cache, log_max))
+        });
         let db = DB::open_cf_descriptors(&database_options(log_max), dir, families)
             .map_err(translate)?;
         // RocksDB syncs what is in the folder, not the folder's own entry.
@@ -180,8 +181,9 @@ fn read_only(dir: &Path, paranoid: bool) -> Result<DB, BackendError> {
     options.create_missing_column_families(false);
     let there = DB::list_cf(&options, dir).map_err(translate)?;
     let families = Family::ALL.into_iter().filter(|f| there.iter().any(|n| n == f.name()));
-    let families =
-        families.map(|family| ColumnFamilyDescriptor::new(family.name(), tuning(family, &cache)));
+    let families = families.map(|family| {
+        ColumnFamilyDescriptor::new(family.name(), tuning(family, &cache, LOG_MAX_BYTES))
+    });
     DB::open_cf_descriptors_read_only(&options, dir, families, false).map_err(translate)
 }
 
@@ -208,7 +210,7 @@ fn database_options(log_max: u64) -> Options {
     options
 }
 
-fn tuning(family: Family, cache: &Cache) -> Options {
+fn tuning(family: Family, cache: &Cache, log_max: u64) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_ribbon_filter(10.0);
@@ -216,7 +218,8 @@ fn tuning(family: Family, cache: &Cache) -> Options {
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);
     let mut options = Options::default();
-    options.set_write_buffer_size(ROW_BUFFER_BYTES);
+    let log = usize::try_from(log_max / 2).unwrap_or(usize::MAX);
+    options.set_write_buffer_size(ROW_BUFFER_BYTES.min(log));
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_level_compaction_dynamic_level_bytes(true);
     if family == Family::Segments {
