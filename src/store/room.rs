@@ -43,6 +43,7 @@ pub struct Room {
 }
 
 /// Bytes promised; they count until this is dropped.
+#[must_use]
 pub struct Promise<'a> {
     room: &'a Room,
     bytes: u64,
