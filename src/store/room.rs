@@ -133,11 +133,17 @@ impl Core {
 
     /// Bytes that may be taken before the limit, or the disk, is met; negative beyond it.
     fn left(&self) -> Result<i64, StoreError> {
-        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        let on_disk = self.segments.free_on_disk()?;
-        let on_disk = signed(on_disk).saturating_sub(signed(self.room.left_free()));
+        Ok(self.left_on_disk()?.min(self.left_below_limit()?))
+    }
+
+    fn left_on_disk(&self) -> Result<i64, StoreError> {
+        let free = self.segments.free_on_disk()?;
+        Ok(signed(free).saturating_sub(signed(self.room.left_free())))
+    }
+
+    fn left_below_limit(&self) -> Result<i64, StoreError> {
         if self.room.limit == 0 {
-            return Ok(on_disk);
+            return Ok(i64::MAX);
         }
         let rows = self.rows_taken()?;
         // Rows are written again when they are compacted, and the log lies beside what it becomes.
@@ -146,13 +152,13 @@ impl Core {
             .saturating_add(self.segments.target())
             .saturating_add(BESIDE_BYTES);
         let used = self.segments.length().saturating_add(rows).saturating_add(kept_back);
-        Ok(signed(self.room.limit).saturating_sub(signed(used)).min(on_disk))
+        Ok(signed(self.room.limit).saturating_sub(signed(used)))
     }
 
     fn promise(&self, bytes: u64) -> Result<Option<Promise<'_>>, StoreError> {
         let promised = self.room.promised.fetch_add(bytes, Ordering::AcqRel).saturating_add(bytes);
         let promise = Promise { room: &self.room, bytes };
-        let fits = self.left()? >= i64::try_from(promised).unwrap_or(i64::MAX);
+        let fits = self.left()? >= signed(promised);
         Ok(fits.then_some(promise))
     }
 
@@ -177,7 +183,7 @@ impl Core {
 
     fn no_room(&self, wanted: u64) -> Result<StoreError, StoreError> {
         let Usage { physical: used, limit, .. } = self.usage()?;
-        let by_limit = limit > 0 && used.saturating_add(wanted) > limit / 10 * 7;
+        let by_limit = limit > 0 && self.left_below_limit()? <= self.left_on_disk()?;
         Ok(match by_limit {
             true => StoreError::NoRoom { wanted, used, limit },
             false => BackendError::Full.into(),
@@ -196,4 +202,8 @@ impl Core {
         *rows = Some((Instant::now(), taken));
         Ok(taken)
     }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
