@@ -98,6 +98,15 @@ impl Batch {
 /// A key and its value.
 pub type Row = (Bytes, Bytes);
 
+/// What rows take on the disk, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Tables, which are written again when they are compacted.
+    pub tables: u64,
+    /// The log, and what is small beside it.
+    pub log: u64,
+}
+
 /// Why the database could not do as told.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BackendError {
@@ -162,5 +171,5 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Self::get`].
-    fn taken(&self) -> Result<u64, BackendError>;
+    fn taken(&self) -> Result<Taken, BackendError>;
 }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::backend::BackendError;
+use super::backend::{BackendError, Taken};
 use super::segments::Extent;
 use super::{Core, StoreError, lock, rocks};
 
@@ -37,7 +37,7 @@ pub struct Room {
     /// Bytes promised to whoever is appending them.
     promised: AtomicU64,
     /// Rows as they were measured last, and when.
-    rows: Mutex<Option<(Instant, u64)>>,
+    rows: Mutex<Option<(Instant, Taken)>>,
     /// Held by the one who makes room.
     making: Mutex<()>,
 }
@@ -106,7 +106,8 @@ impl Core {
     pub fn usage(&self) -> Result<Usage, StoreError> {
         let (blocks, logical) = self.totals();
         let length = self.segments.length();
-        let physical = length.saturating_add(self.rows_taken()?).saturating_add(BESIDE_BYTES);
+        let Taken { tables, log } = self.rows_taken()?;
+        let physical = [length, tables, log, BESIDE_BYTES].into_iter().sum();
         let garbage = length.saturating_sub(logical);
         Ok(Usage { physical, logical, garbage, blocks, limit: self.room.limit })
     }
@@ -145,14 +146,16 @@ impl Core {
         if self.room.limit == 0 {
             return Ok(i64::MAX);
         }
-        let rows = self.rows_taken()?;
-        // Rows are written again when they are compacted, and the log lies beside what it becomes.
-        let kept_back = rows
-            .saturating_add(2 * self.room.log_max())
-            .saturating_add(self.segments.target())
-            .saturating_add(BESIDE_BYTES);
-        let used = self.segments.length().saturating_add(rows).saturating_add(kept_back);
-        Ok(signed(self.room.limit).saturating_sub(signed(used)))
+        let (Taken { tables, log }, log_max) = (self.rows_taken()?, self.room.log_max());
+        // Tables are written again when they are compacted. A log lies beside what it becomes, and
+        // beside the next one. What is kept back for logs does not shrink as they fill, so that who
+        // lets go of much finds room for as much.
+        let rows =
+            tables.saturating_mul(2).saturating_add(log.saturating_add(log_max).max(3 * log_max));
+        let used = self.segments.length().saturating_add(rows);
+        let kept_back = self.segments.target().saturating_add(BESIDE_BYTES);
+        let left = self.room.limit.checked_sub(used.saturating_add(kept_back));
+        Ok(left.map_or(-1, signed))
     }
 
     fn promise(&self, bytes: u64) -> Result<Option<Promise<'_>>, StoreError> {
@@ -177,7 +180,8 @@ impl Core {
         }
         match best {
             Some(best) => Ok(self.empty(best.id)? > 0),
-            None => Ok(false),
+            // What is dead lies scattered: more of it makes a segment worth emptying.
+            None => Ok(self.evict(step)? > 0),
         }
     }
 
@@ -191,7 +195,7 @@ impl Core {
     }
 
     /// Bytes that rows take, as of a moment ago.
-    fn rows_taken(&self) -> Result<u64, StoreError> {
+    fn rows_taken(&self) -> Result<Taken, StoreError> {
         let mut rows = lock(&self.room.rows);
         if let Some((when, taken)) = *rows
             && when.elapsed() < MEASURED_TIME
