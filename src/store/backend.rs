@@ -105,6 +105,8 @@ pub struct Taken {
     pub tables: u64,
     /// The log, and what is small beside it.
     pub log: u64,
+    /// Bytes of rows in the log: what tables may grow by.
+    pub logged: u64,
 }
 
 /// Why the database could not do as told.

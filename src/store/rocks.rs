@@ -4,6 +4,7 @@
 //! rows alone, content lies in segments. Checksums are verified on every read and are never switched
 //! off.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -190,7 +191,11 @@ impl Backend for Rocks {
             if let Ok(meta) = entry.metadata()
                 && meta.is_file()
             {
-                let table = Path::new(&entry.file_name()).extension() == Some("sst".as_ref());
+                let name = entry.file_name();
+                let kind = Path::new(&name).extension().and_then(OsStr::to_str);
+                // A log is longer on the disk than what stands in it.
+                taken.logged += if kind == Some("log") { meta.len() } else { 0 };
+                let table = kind == Some("sst");
                 let bytes = if table { &mut taken.tables } else { &mut taken.log };
                 *bytes += meta.len().max(meta.blocks() * 512);
             }

@@ -106,7 +106,7 @@ impl Core {
     pub fn usage(&self) -> Result<Usage, StoreError> {
         let (blocks, logical) = self.totals();
         let length = self.segments.length();
-        let Taken { tables, log } = self.rows_taken()?;
+        let Taken { tables, log, .. } = self.rows_taken()?;
         let physical = [length, tables, log, BESIDE_BYTES].into_iter().sum();
         let garbage = length.saturating_sub(logical);
         Ok(Usage { physical, logical, garbage, blocks, limit: self.room.limit })
@@ -122,14 +122,31 @@ impl Core {
             return Ok(promise);
         }
         let _making = lock(&self.room.making);
+        let mut settled = false;
         loop {
             if let Some(promise) = self.promise(bytes)? {
                 return Ok(promise);
             }
-            if !self.give_back(bytes)? {
+            if self.give_back(bytes)? {
+                continue;
+            }
+            if settled || !self.settle_log()? {
                 return Err(self.no_room(bytes)?);
             }
+            settled = true;
         }
+    }
+
+    /// Makes tables of the log, if there is much of it: it counts more than what it becomes. Tells
+    /// whether it did.
+    fn settle_log(&self) -> Result<bool, StoreError> {
+        if self.room.limit == 0 || self.rows_taken()?.logged < self.room.log_max() / 4 {
+            return Ok(false);
+        }
+        self.backend.flush()?;
+        self.compact_rows()?;
+        *lock(&self.room.rows) = None;
+        Ok(true)
     }
 
     /// Bytes that may be taken before the limit, or the disk, is met; negative beyond it.
@@ -146,12 +163,11 @@ impl Core {
         if self.room.limit == 0 {
             return Ok(i64::MAX);
         }
-        let (Taken { tables, log }, log_max) = (self.rows_taken()?, self.room.log_max());
-        // Tables are written again when they are compacted. A log lies beside what it becomes, and
-        // beside the next one. What is kept back for logs does not shrink as they fill, so that who
-        // lets go of much finds room for as much.
-        let rows =
-            tables.saturating_mul(2).saturating_add(log.saturating_add(log_max).max(3 * log_max));
+        let (Taken { tables, log, logged }, log_max) = (self.rows_taken()?, self.room.log_max());
+        // What stands in the log becomes tables, and tables are written again when they are
+        // compacted. A log lies beside the next one.
+        let tables = tables.saturating_add(logged).saturating_mul(2);
+        let rows = tables.saturating_add(log.saturating_add(log_max).max(2 * log_max));
         let used = self.segments.length().saturating_add(rows);
         let kept_back = self.segments.target().saturating_add(BESIDE_BYTES);
         let left = self.room.limit.checked_sub(used.saturating_add(kept_back));
