@@ -23,6 +23,8 @@ const LOG_BYTES: (u64, u64) = (4 << 20, rocks::LOG_MAX_BYTES);
 const LEFT_FREE_BYTES: (u64, u64) = (4 << 20, 64 << 20);
 /// For how long a measure of the rows is good.
 const MEASURED_TIME: Duration = Duration::from_millis(50);
+/// Measures that are waited for once rows were compacted because there was no room.
+const WAITS: usize = 5;
 /// Bytes beside the store: configuration, keys, lock.
 const BESIDE_BYTES: u64 = 256 << 10;
 /// Part of a segment that must be dead before it is emptied because room is needed.
@@ -122,7 +124,7 @@ impl Core {
             return Ok(promise);
         }
         let _making = lock(&self.room.making);
-        let mut settled = false;
+        let mut waited = 0;
         loop {
             if let Some(promise) = self.promise(bytes)? {
                 return Ok(promise);
@@ -130,23 +132,27 @@ impl Core {
             if self.give_back(bytes)? {
                 continue;
             }
-            if settled || !self.settle_log()? {
+            if waited == WAITS || waited == 0 && !self.settle_rows_taken()? {
                 return Err(self.no_room(bytes)?);
             }
-            settled = true;
+            // Files that are needed no longer go a moment later.
+            std::thread::sleep(MEASURED_TIME);
+            *lock(&self.room.rows) = None;
+            waited += 1;
         }
     }
 
-    /// Makes tables of the log, if there is much of it: it counts more than what it becomes. Tells
-    /// whether it did.
-    fn settle_log(&self) -> Result<bool, StoreError> {
-        if self.room.limit == 0 || self.rows_taken()?.logged < self.room.log_max() / 4 {
+    /// Makes tables of the log, if there is much of it, and compacts them if that is worth it: both
+    /// take more than what they become. Tells whether anything was done.
+    fn settle_rows_taken(&self) -> Result<bool, StoreError> {
+        if self.room.limit == 0 {
             return Ok(false);
         }
-        self.backend.flush()?;
-        self.compact_rows()?;
-        *lock(&self.room.rows) = None;
-        Ok(true)
+        let much = self.rows_taken()?.logged >= self.room.log_max() / 4;
+        if much {
+            self.backend.flush()?;
+        }
+        Ok(self.compact_rows()? || much)
     }
 
     /// Bytes that may be taken before the limit, or the disk, is met; negative beyond it.
@@ -185,20 +191,28 @@ impl Core {
     fn give_back(&self, wanted: u64) -> Result<bool, StoreError> {
         let victims = self.victims(1);
         if let Some(dead) = victims.iter().find(|extent| extent.live == 0) {
-            return Ok(self.empty(dead.id)? > 0);
+            return self.gives(dead);
         }
         let dead: u64 = victims.iter().map(Extent::dead).sum();
         let worth = |extent: &&Extent| extent.dead() >= extent.length / WORTHWHILE;
-        let best = victims.iter().filter(worth).max_by_key(|extent| extent.dead());
+        let mut worth: Vec<&Extent> = victims.iter().filter(worth).collect();
+        worth.sort_by_key(|extent| std::cmp::Reverse(extent.dead()));
         let step = wanted.max(self.segments.target());
         if dead < step && self.evict(step)? > 0 {
             return Ok(true);
         }
-        match best {
-            Some(best) => Ok(self.empty(best.id)? > 0),
-            // What is dead lies scattered: more of it makes a segment worth emptying.
-            None => Ok(self.evict(step)? > 0),
+        for extent in worth {
+            if self.gives(extent)? {
+                return Ok(true);
+            }
         }
+        // What is dead lies scattered: more of it makes a segment worth emptying.
+        Ok(self.evict(step)? > 0)
+    }
+
+    /// Empties a segment; tells whether it is gone, whoever did it.
+    fn gives(&self, extent: &Extent) -> Result<bool, StoreError> {
+        Ok(self.empty(extent.id)? > 0 || !self.segments.has(extent.id))
     }
 
     fn no_room(&self, wanted: u64) -> Result<StoreError, StoreError> {
