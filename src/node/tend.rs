@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::network::Patience;
@@ -21,6 +23,10 @@ const COMPLETE_TIME: Duration = Duration::from_secs(600);
 const PINS_TOGETHER: usize = 16;
 /// Time to fetch a block that scrubbing found damaged.
 const HEAL_TIME: Duration = Duration::from_secs(60);
+/// Such blocks that are fetched at the same time.
+const HEALED_TOGETHER: usize = 8;
+/// Such blocks that wait for it; the next round finds what is beyond.
+const DAMAGED_MAX: usize = 4096;
 
 /// How a store is tended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +45,23 @@ pub struct TendSettings {
 impl Node {
     /// Tends the store until told to stop. What fails is told in the log, and tried again.
     pub async fn tend(self, settings: TendSettings, stop: CancellationToken) {
+        let (found, damaged) = mpsc::channel(DAMAGED_MAX);
+        let damaged = stream::unfold(damaged, |mut damaged| async {
+            damaged.recv().await.map(|cid| (cid, damaged))
+        });
+        // Beside the rest, which must not wait for peers.
+        tokio::select! {
+            () = self.tend_until(settings, &found, stop) => {}
+            () = damaged.for_each_concurrent(HEALED_TOGETHER, |cid| self.heal(cid)) => {}
+        }
+    }
+
+    async fn tend_until(
+        &self,
+        settings: TendSettings,
+        found: &mpsc::Sender<Cid>,
+        stop: CancellationToken,
+    ) {
         let (mut tending, mut collected) = (Tending::default(), Instant::now());
         let (mut released, mut completed, mut failing) = (None::<Instant>, None::<Instant>, false);
         loop {
@@ -55,7 +78,7 @@ impl Node {
             tending = after;
             let mut outcome = done.map_err(Error::from);
             if outcome.is_ok() && settings.scrub_rate > 0 {
-                outcome = self.scrub_some(&settings).await;
+                outcome = self.scrub_some(&settings, found).await;
             }
             if released.is_none_or(|at| at.elapsed() >= EXPIRY_TIME) {
                 released = Some(Instant::now());
@@ -94,8 +117,12 @@ impl Node {
     }
 
     /// Reads a second's share of the store, unless a round ended not long ago. What is damaged is
-    /// fetched again where there is a network.
-    async fn scrub_some(&self, settings: &TendSettings) -> Result<(), Error> {
+    /// to be fetched again.
+    async fn scrub_some(
+        &self,
+        settings: &TendSettings,
+        found: &mpsc::Sender<Cid>,
+    ) -> Result<(), Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (rate, period) = (settings.scrub_rate, settings.scrub_period.as_secs());
         let step = move |core: &crate::store::Core| {
@@ -112,13 +139,12 @@ impl Node {
         let Some(Scrubbed { damaged, ended, .. }) = self.store.run(step).await? else {
             return Ok(());
         };
-        for cid in damaged {
-            self.heal(cid).await;
-        }
+        // Beyond the bound it is left to the next round.
+        damaged.into_iter().for_each(|cid| _ = found.try_send(cid));
         if ended {
             let state = self.store.run(crate::store::Core::scrub_state).await?;
-            let (bytes, found) = (state.bytes, state.damaged);
-            tracing::info!("scrubbed {bytes} bytes: {found} blocks damaged");
+            let (bytes, blocks) = (state.bytes, state.damaged);
+            tracing::info!("scrubbed {bytes} bytes: {blocks} blocks damaged");
         }
         Ok(())
     }

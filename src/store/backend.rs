@@ -102,6 +102,17 @@ impl Batch {
 /// A key and its value.
 pub type Row = (Bytes, Bytes);
 
+/// What rows take on the disk, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Tables, which are written again when they are compacted.
+    pub tables: u64,
+    /// The log, and what is small beside it.
+    pub log: u64,
+    /// Bytes of rows in the log: what tables may grow by.
+    pub logged: u64,
+}
+
 /// Why the database could not do as told.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum BackendError {
@@ -166,5 +177,5 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// As [`Self::get`].
-    fn taken(&self) -> Result<u64, BackendError>;
+    fn taken(&self) -> Result<Taken, BackendError>;
 }

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 
-use super::backend::{Backend, BackendError, Batch, Family, Row};
+use super::backend::{Backend, BackendError, Batch, Family, Row, Taken};
 use super::keys;
 
 type Table = BTreeMap<Bytes, Bytes>;
@@ -77,7 +77,7 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn taken(&self) -> Result<u64, BackendError> {
-        Ok(0)
+    fn taken(&self) -> Result<Taken, BackendError> {
+        Ok(Taken::default())
     }
 }

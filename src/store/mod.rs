@@ -125,7 +125,7 @@ pub struct Core {
     backend: Box<dyn Backend>,
     segments: Arc<Segments>,
     /// Shared by whoever notes a block and looks whether it is here, exclusive for whoever changes
-    /// rows. Never held while the disk syncs, and taken before every other lock.
+    /// rows. Never held while the disk syncs, and taken before every other lock but `emptying`.
     rows: RwLock<()>,
     intents: intents::Intents,
     room: Room,
@@ -135,6 +135,8 @@ pub struct Core {
     hash_on_read: bool,
     /// What was done since the store was opened.
     counters: tend::Counters,
+    /// Held by the one who empties a segment. Taken before the rows' lock.
+    emptying: Mutex<()>,
     /// Tells the thread that syncs ahead of whoever will wait for it.
     sync_ahead: Option<SyncSender<()>>,
 }
@@ -258,6 +260,7 @@ impl Core {
             quarantine: quarantine::Quarantine::default(),
             hash_on_read: false,
             counters: tend::Counters::default(),
+            emptying: Mutex::default(),
             sync_ahead: None,
         };
         core.check_tails(&doubtful)?;

@@ -5,6 +5,7 @@
 //! off.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use rocksdb::{
     FlushOptions, IteratorMode, MergeOperands, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 
-use super::backend::{Backend, BackendError, Batch, Family, Row};
+use super::backend::{Backend, BackendError, Batch, Family, Row, Taken};
 use super::barrier::Barrier;
 use super::keys;
 
@@ -304,16 +305,23 @@ impl Backend for Rocks {
         Ok(())
     }
 
-    fn taken(&self) -> Result<u64, BackendError> {
+    fn taken(&self) -> Result<Taken, BackendError> {
         let failed =
             |e: std::io::Error| BackendError::Failed(format!("{}: {e}", self.dir.display()));
-        let mut taken = 0;
+        let mut taken = Taken::default();
         for entry in std::fs::read_dir(&self.dir).map_err(failed)? {
             // Files come and go at any time: one that is gone takes nothing.
-            if let Ok(meta) = entry.map_err(failed)?.metadata()
+            let entry = entry.map_err(failed)?;
+            if let Ok(meta) = entry.metadata()
                 && meta.is_file()
             {
-                taken += meta.len().max(meta.blocks() * 512);
+                let name = entry.file_name();
+                let kind = Path::new(&name).extension().and_then(OsStr::to_str);
+                // A log is longer on the disk than what stands in it.
+                taken.logged += if kind == Some("log") { meta.len() } else { 0 };
+                let table = kind == Some("sst");
+                let bytes = if table { &mut taken.tables } else { &mut taken.log };
+                *bytes += meta.len().max(meta.blocks() * 512);
             }
         }
         Ok(taken)

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::backend::BackendError;
+use super::backend::{BackendError, Taken};
 use super::segments::Extent;
 use super::{Core, StoreError, lock, rocks};
 
@@ -23,6 +23,8 @@ const LOG_BYTES: (u64, u64) = (4 << 20, rocks::LOG_MAX_BYTES);
 const LEFT_FREE_BYTES: (u64, u64) = (4 << 20, 64 << 20);
 /// For how long a measure of the rows is good.
 const MEASURED_TIME: Duration = Duration::from_millis(50);
+/// Measures that are waited for once rows were compacted because there was no room.
+const WAITS: usize = 5;
 /// Bytes beside the store: configuration, keys, lock.
 const BESIDE_BYTES: u64 = 256 << 10;
 /// Part of a segment that must be dead before it is emptied because room is needed.
@@ -37,12 +39,13 @@ pub struct Room {
     /// Bytes promised to whoever is appending them.
     promised: AtomicU64,
     /// Rows as they were measured last, and when.
-    rows: Mutex<Option<(Instant, u64)>>,
+    rows: Mutex<Option<(Instant, Taken)>>,
     /// Held by the one who makes room.
     making: Mutex<()>,
 }
 
 /// Bytes promised; they count until this is dropped.
+#[must_use]
 pub struct Promise<'a> {
     room: &'a Room,
     bytes: u64,
@@ -105,7 +108,8 @@ impl Core {
     pub fn usage(&self) -> Result<Usage, StoreError> {
         let (blocks, logical) = self.totals();
         let length = self.segments.length();
-        let physical = length.saturating_add(self.rows_taken()?).saturating_add(BESIDE_BYTES);
+        let Taken { tables, log, .. } = self.rows_taken()?;
+        let physical = [length, tables, log, BESIDE_BYTES].into_iter().sum();
         let garbage = length.saturating_sub(logical);
         Ok(Usage { physical, logical, garbage, blocks, limit: self.room.limit })
     }
@@ -120,38 +124,66 @@ impl Core {
             return Ok(promise);
         }
         let _making = lock(&self.room.making);
+        let mut waited = 0;
         loop {
             if let Some(promise) = self.promise(bytes)? {
                 return Ok(promise);
             }
-            if !self.give_back(bytes)? {
+            if self.give_back(bytes)? {
+                continue;
+            }
+            if waited == WAITS || waited == 0 && !self.settle_rows_taken()? {
                 return Err(self.no_room(bytes)?);
             }
+            // Files that are needed no longer go a moment later.
+            std::thread::sleep(MEASURED_TIME);
+            *lock(&self.room.rows) = None;
+            waited += 1;
         }
+    }
+
+    /// Makes tables of the log, if there is much of it, and compacts them if that is worth it: both
+    /// take more than what they become. Tells whether anything was done.
+    fn settle_rows_taken(&self) -> Result<bool, StoreError> {
+        if self.room.limit == 0 {
+            return Ok(false);
+        }
+        let much = self.rows_taken()?.logged >= self.room.log_max() / 4;
+        if much {
+            self.backend.flush()?;
+        }
+        Ok(self.compact_rows()? || much)
     }
 
     /// Bytes that may be taken before the limit, or the disk, is met; negative beyond it.
     fn left(&self) -> Result<i64, StoreError> {
-        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        let on_disk = self.segments.free_on_disk()?;
-        let on_disk = signed(on_disk).saturating_sub(signed(self.room.left_free()));
+        Ok(self.left_on_disk()?.min(self.left_below_limit()?))
+    }
+
+    fn left_on_disk(&self) -> Result<i64, StoreError> {
+        let free = self.segments.free_on_disk()?;
+        Ok(signed(free).saturating_sub(signed(self.room.left_free())))
+    }
+
+    fn left_below_limit(&self) -> Result<i64, StoreError> {
         if self.room.limit == 0 {
-            return Ok(on_disk);
+            return Ok(i64::MAX);
         }
-        let rows = self.rows_taken()?;
-        // Rows are written again when they are compacted, and the log lies beside what it becomes.
-        let kept_back = rows
-            .saturating_add(2 * self.room.log_max())
-            .saturating_add(self.segments.target())
-            .saturating_add(BESIDE_BYTES);
-        let used = self.segments.length().saturating_add(rows).saturating_add(kept_back);
-        Ok(signed(self.room.limit).saturating_sub(signed(used)).min(on_disk))
+        let (Taken { tables, log, logged }, log_max) = (self.rows_taken()?, self.room.log_max());
+        // What stands in the log becomes tables, and tables are written again when they are
+        // compacted. A log lies beside the next one.
+        let tables = tables.saturating_add(logged).saturating_mul(2);
+        let rows = tables.saturating_add(log.saturating_add(log_max).max(2 * log_max));
+        let used = self.segments.length().saturating_add(rows);
+        let kept_back = self.segments.target().saturating_add(BESIDE_BYTES);
+        let left = self.room.limit.checked_sub(used.saturating_add(kept_back));
+        Ok(left.map_or(-1, signed))
     }
 
     fn promise(&self, bytes: u64) -> Result<Option<Promise<'_>>, StoreError> {
         let promised = self.room.promised.fetch_add(bytes, Ordering::AcqRel).saturating_add(bytes);
         let promise = Promise { room: &self.room, bytes };
-        let fits = self.left()? >= i64::try_from(promised).unwrap_or(i64::MAX);
+        let fits = self.left()? >= signed(promised);
         Ok(fits.then_some(promise))
     }
 
@@ -159,24 +191,33 @@ impl Core {
     fn give_back(&self, wanted: u64) -> Result<bool, StoreError> {
         let victims = self.victims(1);
         if let Some(dead) = victims.iter().find(|extent| extent.live == 0) {
-            return Ok(self.empty(dead.id)? > 0);
+            return self.gives(dead);
         }
         let dead: u64 = victims.iter().map(Extent::dead).sum();
         let worth = |extent: &&Extent| extent.dead() >= extent.length / WORTHWHILE;
-        let best = victims.iter().filter(worth).max_by_key(|extent| extent.dead());
+        let mut worth: Vec<&Extent> = victims.iter().filter(worth).collect();
+        worth.sort_by_key(|extent| std::cmp::Reverse(extent.dead()));
         let step = wanted.max(self.segments.target());
         if dead < step && self.evict(step)? > 0 {
             return Ok(true);
         }
-        match best {
-            Some(best) => Ok(self.empty(best.id)? > 0),
-            None => Ok(false),
+        for extent in worth {
+            if self.gives(extent)? {
+                return Ok(true);
+            }
         }
+        // What is dead lies scattered: more of it makes a segment worth emptying.
+        Ok(self.evict(step)? > 0)
+    }
+
+    /// Empties a segment; tells whether it is gone, whoever did it.
+    fn gives(&self, extent: &Extent) -> Result<bool, StoreError> {
+        Ok(self.empty(extent.id)? > 0 || !self.segments.has(extent.id))
     }
 
     fn no_room(&self, wanted: u64) -> Result<StoreError, StoreError> {
         let Usage { physical: used, limit, .. } = self.usage()?;
-        let by_limit = limit > 0 && used.saturating_add(wanted) > limit / 10 * 7;
+        let by_limit = limit > 0 && self.left_below_limit()? <= self.left_on_disk()?;
         Ok(match by_limit {
             true => StoreError::NoRoom { wanted, used, limit },
             false => BackendError::Full.into(),
@@ -184,7 +225,7 @@ impl Core {
     }
 
     /// Bytes that rows take, as of a moment ago.
-    fn rows_taken(&self) -> Result<u64, StoreError> {
+    fn rows_taken(&self) -> Result<Taken, StoreError> {
         let mut rows = lock(&self.room.rows);
         if let Some((when, taken)) = *rows
             && when.elapsed() < MEASURED_TIME
@@ -195,4 +236,8 @@ impl Core {
         *rows = Some((Instant::now(), taken));
         Ok(taken)
     }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

@@ -27,7 +27,7 @@ pub struct Scrub {
 /// What a step of a round found.
 #[derive(Debug, Default)]
 pub struct Scrubbed {
-    /// Blocks whose bytes are damaged, and that count as absent from now on.
+    /// Blocks whose bytes are damaged, and that count as absent.
     pub damaged: Vec<Cid>,
     /// Bytes read.
     pub bytes: u64,
@@ -174,12 +174,12 @@ impl Core {
         Ok(())
     }
 
-    /// Remembers a block as damaged, if it still is.
+    /// Remembers a block as damaged, if it still is. One that was known is told again: a peer may
+    /// have it by now.
     fn condemn(&self, hash: &Multihash) -> Option<Cid> {
         let cid = cid::of_hash(hash);
-        let known = self.is_quarantined(hash);
-        let still = matches!(self.to_quarantine(&cid), Err(StoreError::Corrupt { .. }));
-        (still && !known).then_some(cid)
+        let looked = self.to_quarantine(&cid);
+        matches!(looked, Err(StoreError::Corrupt { .. })).then_some(cid)
     }
 }
 

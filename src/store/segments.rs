@@ -148,6 +148,11 @@ impl Segments {
         table.iter().map(extent).collect()
     }
 
+    /// Whether there is such a segment.
+    pub fn has(&self, id: u32) -> bool {
+        self.shared().contains_key(&id)
+    }
+
     /// Length at which a segment is sealed, in bytes.
     pub fn target(&self) -> u64 {
         self.target.load(Ordering::Relaxed)

@@ -10,7 +10,7 @@ use super::change::Change;
 use super::keys::{self, IndexRow, Place};
 use super::segments::recovery::Doubtful;
 use super::segments::{Extent, Stream};
-use super::{Core, StoreError, this_hour};
+use super::{Core, StoreError, lock, this_hour};
 use crate::ipld::cid::{self, Multihash};
 
 /// Bytes of records moved together.
@@ -56,6 +56,11 @@ impl Core {
     /// segment with a live record that cannot be read stays: its block is to be healed or dropped
     /// first.
     pub(super) fn empty(&self, id: u32) -> Result<u64, StoreError> {
+        // Two at once would take it away from under each other.
+        let _emptying = lock(&self.emptying);
+        if !self.segments.has(id) {
+            return Ok(0);
+        }
         let length = self.segments.seal(id);
         let leased = self.segments.extents().iter().any(|extent| extent.id == id && extent.leased);
         if leased {
@@ -238,19 +243,20 @@ impl Core {
     /// The database's.
     pub fn compact(&self) -> Result<(), StoreError> {
         while self.reclaim(IDLE_PERCENT)? > 0 {}
-        self.compact_rows()
+        self.compact_rows().map(drop)
     }
 
-    /// Gives the space of rows back, once enough of them went.
-    pub(super) fn compact_rows(&self) -> Result<(), StoreError> {
+    /// Gives the space of rows back, once enough of them went; tells whether they had.
+    pub(super) fn compact_rows(&self) -> Result<bool, StoreError> {
         let freed = self.counters.freed_since_compaction();
         if freed < ROWS_GONE_MIN
             || freed.saturating_mul(ROWS_GONE) < self.totals().0.saturating_add(freed)
         {
-            return Ok(());
+            return Ok(false);
         }
         self.counters.compacted();
-        Ok(self.backend.compact()?)
+        self.backend.compact()?;
+        Ok(true)
     }
 }
 

@@ -82,7 +82,7 @@ impl Core {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        self.make_room(bytes_of(&records))?;
+        let _promise = self.make_room(bytes_of(&records))?;
         let (places, _lease) = self.segments.append(Stream::Fetched, &records)?;
         let row = |(block, place): (&&Block, &Place)| (*block.cid().hash(), row_of(block, *place));
         let rows: Vec<_> = new.iter().zip(&places).map(row).collect();
@@ -168,7 +168,7 @@ impl<'a> Writer<'a> {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        self.core.make_room(bytes_of(&self.gathered))?;
+        let _promise = self.core.make_room(bytes_of(&self.gathered))?;
         let (places, lease) = self.core.segments.append(Stream::Added, &self.gathered)?;
         self.leases.push(lease);
         for ((hash, _), place) in self.gathered.drain(..).zip(places) {

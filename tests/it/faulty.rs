@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use henge::store::Store;
-use henge::store::backend::{Backend, BackendError, Batch, Family, Row};
+use henge::store::backend::{Backend, BackendError, Batch, Family, Row, Taken};
 use henge::store::memory::Memory;
 use henge::store::segments::medium::{Medium, SegmentFile};
 
@@ -166,8 +166,8 @@ impl Backend for Life {
         Ok(())
     }
 
-    fn taken(&self) -> Result<u64, BackendError> {
-        Ok(0)
+    fn taken(&self) -> Result<Taken, BackendError> {
+        Ok(Taken::default())
     }
 }
 
