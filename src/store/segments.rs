@@ -81,6 +81,7 @@ impl Extent {
     }
 }
 
+#[derive(Default)]
 struct Segment {
     file: Option<Arc<dyn SegmentFile>>,
     length: u64,
@@ -403,21 +404,6 @@ impl Segments {
 
     fn exclusive(&self) -> RwLockWriteGuard<'_, BTreeMap<u32, Segment>> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Segment {
-    fn default() -> Self {
-        Self {
-            file: None,
-            length: 0,
-            synced: 0,
-            bytes: 0,
-            blocks: 0,
-            sealed: false,
-            damaged: false,
-            leases: 0,
-        }
     }
 }
 

@@ -92,7 +92,6 @@ mod tests {
     #[test]
     fn a_record_reads_back_and_tells_every_change() {
         let seed: u64 = rand::random();
-        println!("seed {seed}");
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         for _ in 0..200 {
             let mut data = vec![0u8; rng.random_range(0..300)];
@@ -101,13 +100,16 @@ mod tests {
             let bytes = [head(&hash, &data), data.clone()].concat();
             assert_eq!(bytes.len() as u64, length(&hash, data.len() as u32));
             let record = read(&bytes.clone().into()).unwrap();
-            assert_eq!((record.hash, &record.data[..]), (hash, &data[..]));
+            assert_eq!((record.hash, &record.data[..]), (hash, &data[..]), "seed {seed}");
             let mut changed = bytes.clone();
             let at = rng.random_range(0..bytes.len());
             changed[at] ^= 1 << rng.random_range(0..8);
-            assert!(read(&changed.into()).is_err(), "byte {at} of {}", bytes.len());
+            assert!(read(&changed.into()).is_err(), "seed {seed}: byte {at} of {}", bytes.len());
             let cut = rng.random_range(0..bytes.len());
-            assert!(read(&Bytes::copy_from_slice(&bytes[..cut])).is_err());
+            assert!(
+                read(&Bytes::copy_from_slice(&bytes[..cut])).is_err(),
+                "seed {seed}: cut at {cut}"
+            );
         }
         for _ in 0..2000 {
             let mut noise = vec![0u8; rng.random_range(0..100)];
