@@ -43,6 +43,9 @@ const STALL_TIME: Duration = Duration::from_secs(300);
 const END_TIME: Duration = Duration::from_millis(250);
 /// See [`END_TIME`].
 const END_PIECES: usize = 16;
+/// Time for which an upload is read on that was refused before its end: most clients read the reply,
+/// which tells why, only while they can still send.
+const REFUSED_TIME: Duration = Duration::from_secs(5);
 /// Longest symlink target, in bytes.
 const TARGET_MAX_BYTES: usize = 64 << 10;
 
@@ -57,8 +60,12 @@ pub fn entries(body: Incoming, boundary: String, end: BodyEnd) -> Source {
     task::detach(async move {
         let mut data = pin!(super::data(body, end));
         let parsed = parse(data.as_mut(), boundary, &out).await;
-        if parsed.is_ok() {
-            read_to_end(data).await;
+        match parsed {
+            Ok(true) => read_to_end(data).await,
+            Ok(false) => {
+                let _ = tokio::time::timeout(REFUSED_TIME, data.for_each(|_| async {})).await;
+            }
+            Err(_) => {}
         }
         if let Err(error) = parsed {
             // An import that has failed wants no error any more.
@@ -114,11 +121,12 @@ async fn read_to_end<S: Stream>(data: Pin<&mut S>) {
 
 type Parts = Result<Bytes, hyper::Error>;
 
+/// Hands the entries over as they arrive; tells whether the import took all of them.
 async fn parse(
     data: Pin<&mut (impl Stream<Item = Parts> + Send)>,
     boundary: String,
     out: &mpsc::Sender<io::Result<Entry>>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let mut parts = Multipart::new(data, boundary);
     while let Some(field) = in_time(parts.next_field()).await? {
         let path = path_of(&field)?;
@@ -128,17 +136,17 @@ async fn parse(
             Some("application/symlink") => Content::Symlink(target(field).await?),
             _ => {
                 if !file(path, field, out).await? {
-                    return Ok(()); // The import has ended.
+                    return Ok(false);
                 }
                 continue;
             }
         };
         // The root of an upload may be sent as a folder without a name: it adds nothing.
         if !path.is_empty() && out.send(Ok(Entry { path, content })).await.is_err() {
-            return Ok(());
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Hands a file over and feeds it; tells whether the import still takes entries.
