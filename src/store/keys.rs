@@ -178,6 +178,18 @@ pub fn split_hash(key: &[u8]) -> Option<(Multihash, &[u8])> {
     Some((hash, rest))
 }
 
+/// The part of a key that is the multihash at its head.
+pub fn block_part(key: &[u8]) -> Option<&[u8]> {
+    let (_, rest) = split_hash(key)?;
+    key.get(..key.len().checked_sub(rest.len())?)
+}
+
+/// The part of a pin's key that is the same for all pins of one multihash.
+pub fn pin_part(key: &[u8]) -> Option<&[u8]> {
+    let hash = block_part(key.strip_prefix(&[PIN_BY_CID])?)?;
+    key.get(..hash.len().checked_add(1)?)
+}
+
 /// Key of the edge that says: `parent`, which is complete, links to `child`.
 pub fn edge(child: &Multihash, parent: &Multihash) -> Bytes {
     [child.to_bytes(), parent.to_bytes()].concat().into()

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
     CompactOptions, DB, DBCompressionType, DBRecoveryMode, Direction, Error, ErrorKind,
-    FlushOptions, IteratorMode, MergeOperands, Options, ReadOptions, WriteBatch, WriteOptions,
+    FlushOptions, IteratorMode, MergeOperands, Options, ReadOptions, SliceTransform, WriteBatch,
+    WriteOptions,
 };
 
 use super::backend::{Backend, BackendError, Batch, Family, Row, Taken};
@@ -89,7 +90,9 @@ impl Rocks {
         let Ok(handle) = self.family(family) else { return (Vec::new(), false) };
         let (mut rows, mut whole) = (BTreeMap::new(), true);
         for mode in [IteratorMode::Start, IteratorMode::End] {
-            for row in self.db.iterator_cf(handle, mode) {
+            let mut options = ReadOptions::default();
+            options.set_total_order_seek(true);
+            for row in self.db.iterator_cf_opt(handle, options, mode) {
                 match row {
                     Ok((key, value)) => _ = rows.insert(Bytes::from(key), Bytes::from(value)),
                     Err(_) => whole = false,
@@ -226,8 +229,33 @@ fn tuning(family: Family, cache: &Cache, log_max: u64) -> Options {
     if family == Family::Segments {
         options.set_merge_operator_associative("figures", add_figures);
     }
+    // Whether anything holds a block is asked for each one that may be garbage, and the answer is no:
+    // filters tell that without a look into tables.
+    if by_block(family) {
+        let name = format!("henge.{}", family.name());
+        options.set_prefix_extractor(match family {
+            Family::Edges => SliceTransform::create(&name, edge_prefix, None),
+            _ => SliceTransform::create(&name, pin_prefix, None),
+        });
+        options.set_memtable_prefix_bloom_ratio(0.05);
+    }
     options.set_block_based_table_factory(&table);
     options
+}
+
+/// Whether rows of the family begin with the multihash of a block, under which they are looked for.
+fn by_block(family: Family) -> bool {
+    matches!(family, Family::Edges | Family::Pins)
+}
+
+/// The multihash at the head of an edge's key; all of a key that has none.
+fn edge_prefix(key: &[u8]) -> &[u8] {
+    keys::block_part(key).unwrap_or(key)
+}
+
+/// The same of a pin's key, with the byte before it.
+fn pin_prefix(key: &[u8]) -> &[u8] {
+    keys::pin_part(key).unwrap_or(key)
 }
 
 fn add_figures(_: &[u8], row: Option<&[u8]>, added: &MergeOperands) -> Option<Vec<u8>> {
@@ -249,6 +277,14 @@ impl Backend for Rocks {
         limit: usize,
     ) -> Result<Vec<Row>, BackendError> {
         let mut options = ReadOptions::default();
+        // Filters know whole multihashes: shorter prefixes are looked for in tables.
+        let whole = match family {
+            Family::Edges => keys::block_part(prefix) == Some(prefix),
+            Family::Pins => keys::pin_part(prefix) == Some(prefix),
+            _ => false,
+        };
+        options.set_prefix_same_as_start(whole);
+        options.set_total_order_seek(!whole);
         if let Some(end) = prefix_end(prefix) {
             options.set_iterate_upper_bound(end);
         }
