@@ -143,8 +143,10 @@ fn import(
         import.read(&names.join("/"), reader, options.allow_big_block, &mut writer)?;
     }
     // Not with the pins: a root whose DAG is not whole must not keep the blocks of others out.
+    let intent = writer.intent();
     writer.commit(&[])?;
     let outcomes = if pins { pin_roots(core, &import.roots)? } else { Vec::new() };
+    drop(intent);
     let roots = outcomes.into_iter().map(|(cid, error)| DagImportEvent::Root { cid, error });
     let CarImport { blocks, bytes, .. } = import;
     let stats = options.stats.then_some(DagImportEvent::Stats { blocks, bytes });

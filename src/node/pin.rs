@@ -193,7 +193,13 @@ impl Node {
     /// # Errors
     /// That nobody has it, or the store's.
     pub(super) async fn make_whole(&self, pin: &Pin) -> Result<(), Error> {
-        self.pin_fetching(&|| Ok(vec![pin.clone()]), Arc::default()).await
+        let core = self.store.core();
+        // Unless it was removed or replaced meanwhile.
+        let still = || {
+            let now = core.incomplete_pins(usize::MAX)?;
+            Ok(now.into_iter().filter(|now| now == pin).collect())
+        };
+        self.pin_fetching(&still, Arc::default()).await
     }
 
     async fn pin_fetching(

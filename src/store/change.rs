@@ -104,9 +104,10 @@ impl Core {
     /// # Errors
     /// The database's; nothing has changed then.
     pub(super) fn apply(&self, mut change: Change, _: &Exclusive<'_>) -> Result<(), StoreError> {
-        for (id, synced) in self.segments.synced_since() {
-            let figure = change.figures.entry(id).or_default();
-            *figure = figure.and(Figure { synced, ..Figure::default() });
+        let marks = self.segments.synced_since();
+        for (id, synced) in &marks {
+            let figure = change.figures.entry(*id).or_default();
+            *figure = figure.and(Figure { synced: *synced, ..Figure::default() });
         }
         for (id, figure) in &change.figures {
             change.rows.put(Family::Segments, keys::segment(*id), figure.encode());
@@ -114,7 +115,10 @@ impl Core {
         if change.rows.is_empty() {
             return Ok(());
         }
-        self.backend.write(change.rows)?;
+        if let Err(error) = self.backend.write(change.rows) {
+            self.segments.tell_again(marks);
+            return Err(error.into());
+        }
         self.counters.changed();
         self.segments.note(&change.figures);
         Ok(())
@@ -136,7 +140,10 @@ impl Core {
         for (hash, row) in rows {
             match self.index_row(&keys::block(hash))? {
                 None => new.push(*hash),
-                Some(old) if self.is_quarantined(hash) => change.leave_record(hash, old),
+                Some(old) if self.is_quarantined(hash) => {
+                    change.leave_record(hash, old);
+                    self.segments.mark_damaged(old.place.segment, false);
+                }
                 Some(_) => continue,
             }
             change.put_block(hash, *row);

@@ -162,7 +162,7 @@ impl<'a> Completing<'a> {
         let (row, complete) = {
             let _shared = self.core.shared();
             self.intent.note(cid.hash());
-            (self.source.row(cid)?, self.walked_as(cid.hash())?.contains(&cid.codec()))
+            (self.source.row(cid)?, self.is_whole(cid)?)
         };
         let Some(row) = row else {
             // A damaged block counts as absent, and says why when it is read.
@@ -208,11 +208,9 @@ impl<'a> Completing<'a> {
     /// that is complete for another reason must still be found when that is gone.
     pub(super) fn claim_root(&mut self, cid: &Cid, mode: Mode) -> Result<(), StoreError> {
         let whole = mode == Mode::Recursive && codecs::can_link(cid.codec());
-        if whole || self.walked_as(cid.hash())?.is_empty() {
-            self.claim(cid.hash())
-        } else {
-            Ok(())
-        }
+        let unlinked =
+            !self.unwritten.contains_key(cid.hash()) && self.core.marker(cid.hash())?.is_none();
+        if whole || unlinked { self.claim(cid.hash()) } else { Ok(()) }
     }
 
     /// Writes what there is, and what `last` adds to it, in one batch.
@@ -220,6 +218,9 @@ impl<'a> Completing<'a> {
         &mut self,
         last: &mut dyn FnMut(&mut Change) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        // Blocks below may be fetched ones: nothing holds them before their bytes are on the disk, or a
+        // power loss would leave a node that is complete without them.
+        self.core.segments.sync()?;
         let exclusive = self.core.exclusive();
         let mut change = Change::default();
         let new = self.core.put_rows(&self.rows, &mut change, &exclusive)?;
@@ -242,6 +243,13 @@ impl<'a> Completing<'a> {
         self.rows.clear();
         self.unheld.clear();
         Ok(())
+    }
+
+    /// Whether all below a block is known to be here. While blocks are known to be lost, one of them may
+    /// lie below anything.
+    fn is_whole(&self, cid: &Cid) -> Result<bool, StoreError> {
+        let whole = self.core.quarantined() == 0;
+        Ok(whole && self.walked_as(cid.hash())?.contains(&cid.codec()))
     }
 
     fn walked_as(&self, hash: &Multihash) -> Result<Vec<u64>, StoreError> {
@@ -270,7 +278,7 @@ impl Core {
         hash: &Multihash,
         walked: &[u64],
     ) -> Result<Option<Vec<Multihash>>, StoreError> {
-        let block = match self.get(&Cid::new_v1(codec::RAW, *hash)) {
+        let block = match self.find(&Cid::new_v1(codec::RAW, *hash)) {
             Ok(Some(block)) => block,
             Ok(None) | Err(StoreError::Corrupt { .. }) => return Ok(None),
             Err(error) => return Err(error),
@@ -288,12 +296,13 @@ impl Core {
         Ok(Some(found))
     }
 
-    /// Whether everything below a block is known to be here, without looking.
+    /// Whether everything below a block is known to be here, without looking: never while blocks are
+    /// known to be lost.
     ///
     /// # Errors
     /// The database's.
     pub fn is_complete(&self, cid: &Cid) -> Result<bool, StoreError> {
-        Ok(self.complete_as(cid.hash())?.contains(&cid.codec()))
+        Ok(self.quarantined() == 0 && self.complete_as(cid.hash())?.contains(&cid.codec()))
     }
 
     /// The codecs under which the block is complete; none without a marker. One multihash may be

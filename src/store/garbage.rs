@@ -113,6 +113,7 @@ impl Core {
         if self.index_row(&key)?.is_none() {
             return Ok(false);
         }
+        self.knows_garbage()?;
         let one = Candidate { hash: *cid.hash(), hour: super::this_hour() };
         let mut collection = Collection { ended: true, ..Collection::new(self, u32::MAX) };
         if self.pin_state(cid)?.is_none() {
@@ -407,9 +408,13 @@ impl Core {
     /// Deletes the rows of a block; `None` when it is not here. Its record stays until its segment is
     /// emptied.
     fn free(&self, hash: &Multihash, change: &mut Change) -> Result<Option<Freed>, StoreError> {
-        let Some(row) = self.index_row(&keys::block(hash))? else { return Ok(None) };
-        change.delete_block(hash, row);
         self.lift_with(hash, &mut change.rows);
+        let Some(row) = self.index_row(&keys::block(hash))? else {
+            // It was dropped for damage, and nothing holds it any more.
+            self.lifted([hash]);
+            return Ok(None);
+        };
+        change.delete_block(hash, row);
         Ok(Some(Freed { hash: *hash, size: row.size }))
     }
 }

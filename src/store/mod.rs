@@ -274,20 +274,27 @@ impl Core {
     /// [`StoreError::Corrupt`] when its checksum fails or its bytes are gone; it counts as absent
     /// from then on, until it is put again.
     pub fn get(&self, cid: &Cid) -> Result<Option<Block>, StoreError> {
+        let found = self.find(cid)?;
+        if found.is_some() {
+            self.used(cid.hash())?;
+        }
+        Ok(found)
+    }
+
+    /// The same for the store's own sake: it does not count as a use.
+    fn find(&self, cid: &Cid) -> Result<Option<Block>, StoreError> {
         if let Some(block) = Block::inline(cid) {
             return Ok(Some(block));
         }
         if self.is_quarantined(cid.hash()) {
             let block = self.read(cid, true)?;
-            self.lift(cid.hash())?;
+            if block.is_some() {
+                self.lift(cid.hash())?;
+            }
             return Ok(block);
         }
         match self.read(cid, self.hash_on_read) {
             Err(StoreError::Corrupt { .. }) => self.to_quarantine(cid),
-            Ok(Some(block)) => {
-                self.used(cid.hash())?;
-                Ok(Some(block))
-            }
             other => other,
         }
     }

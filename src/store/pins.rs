@@ -134,6 +134,9 @@ impl Core {
                 }
                 Mode::Direct => {}
             }
+        }
+        // After the last walk: what a pin claims must not be written without it.
+        for pin in pins.iter().filter(stands) {
             completing.claim_root(&pin.cid, pin.mode)?;
         }
         // Fetched blocks are on the disk before a pin is.

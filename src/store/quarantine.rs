@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::backend::{Batch, Family};
 use super::change::Change;
+use super::edges::Held;
 use super::{Core, StoreError, keys, lock};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{self, Cid, Multihash};
@@ -138,10 +139,19 @@ impl Core {
         let mut change = Change::default();
         if let Some(row) = self.index_row(&keys::block(hash))? {
             change.delete_block(hash, row);
+            self.segments.mark_damaged(row.place.segment, false);
         }
-        change.rows.delete(Family::Meta, keys::quarantine(hash));
+        // One that is held stays known as lost, so that nobody takes for whole what lies above it.
+        let held = self.held(hash)? != Held::Not;
+        match held {
+            true => change.rows.put(Family::Meta, keys::quarantine(hash), "dropped".into()),
+            false => change.rows.delete(Family::Meta, keys::quarantine(hash)),
+        }
         self.apply(change, &exclusive)?;
-        self.lifted([hash]);
+        self.quarantine.change(|known| match held {
+            true => known.insert(*hash),
+            false => known.remove(hash),
+        });
         drop(exclusive);
         self.sync()?;
         Ok(true)

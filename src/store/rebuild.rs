@@ -146,12 +146,22 @@ impl Core {
                             met.clear();
                         }
                         Ok::<_, StoreError>(())
-                    })?;
-                let Some((at, _)) = scanned else { break };
-                // A head is damaged: behind it, another record begins somewhere.
-                match self.segments.next_record(extent.id, at + 1, extent.length)? {
-                    Some(next) => from = next,
-                    None => break,
+                    });
+                // Where a head is damaged, another record begins somewhere behind it.
+                let next = scanned.and_then(|end| match end {
+                    Some((at, _)) => {
+                        Ok(self.segments.next_record(extent.id, at + 1, extent.length)?)
+                    }
+                    None => Ok(None),
+                });
+                match next {
+                    Ok(Some(next)) => from = next,
+                    Ok(None) => break,
+                    Err(StoreError::Backend(BackendError::Damaged(cause))) => {
+                        tracing::warn!("the rest of segment {} cannot be read: {cause}", extent.id);
+                        break;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use bytes::Bytes;
 use rocksdb::{
-    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
-    CompactOptions, DB, DBCompressionType, DBRecoveryMode, Direction, Error, ErrorKind,
-    FlushOptions, IteratorMode, MergeOperands, Options, ReadOptions, SliceTransform, WriteBatch,
-    WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily,
+    ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType, DBRecoveryMode, Direction,
+    Error, ErrorKind, FlushOptions, IteratorMode, MergeOperands, Options, ReadOptions,
+    SliceTransform, WriteBatch, WriteOptions,
 };
 
 use super::backend::{Backend, BackendError, Batch, Family, Row, Taken};
@@ -218,6 +218,12 @@ fn tuning(family: Family, cache: &Cache, log_max: u64) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_ribbon_filter(10.0);
+    // Index and filter of a table in parts of a few KiB: whole, they would fill the cache, and a look
+    // for one row would read all of them.
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    table.set_partition_filters(true);
+    table.set_metadata_block_size(4 << 10);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     table.set_format_version(5);

@@ -80,9 +80,10 @@ impl Core {
                 break;
             }
         }
-        let last = extents
-            .last()
-            .is_none_or(|extent| extent.id <= state.segment && state.offset >= extent.length);
+        let last = extents.last().is_none_or(|extent| {
+            extent.id < state.segment
+                || (extent.id == state.segment && state.offset >= extent.length)
+        });
         state.bytes = state.bytes.saturating_add(found.bytes);
         state.damaged = state.damaged.saturating_add(found.damaged.len() as u64);
         if last {

@@ -272,6 +272,8 @@ impl Segments {
     pub fn sync(&self) -> Result<(), BackendError> {
         self.not_failed()?;
         self.barrier.pass(|| {
+            // The system tells of a failure once: whoever waited for it must hear of it, too.
+            self.not_failed()?;
             let synced = self.sync_now();
             if synced.is_err() {
                 self.failed.store(true, Ordering::Release);
@@ -287,6 +289,7 @@ impl Segments {
             let dirty = table.iter().filter(|(_, segment)| segment.length > segment.synced);
             dirty.map(|(id, segment)| (*id, segment.length)).collect()
         };
+        let mut synced = Vec::with_capacity(dirty.len());
         for (id, length) in dirty {
             let file = match self.file(id) {
                 Err(_) if !self.shared().contains_key(&id) => continue, // Emptied meanwhile.
@@ -294,12 +297,19 @@ impl Segments {
             };
             file.sync().map_err(|error| failed(&format!("segment {id}"), &error))?;
             self.change(id, |segment| segment.synced = segment.synced.max(length));
-            lock(&self.to_record).push((id, length));
+            synced.push((id, length));
         }
         if self.names_changed.swap(false, Ordering::AcqRel) {
             self.medium.sync_names().map_err(|error| failed("the folder of segments", &error))?;
         }
+        // Not before their names are on the disk, too.
+        lock(&self.to_record).extend(synced);
         Ok(())
+    }
+
+    /// What could not be told is to be told again.
+    pub fn tell_again(&self, marks: Vec<(u32, u64)>) {
+        lock(&self.to_record).extend(marks);
     }
 
     /// Synced lengths that no row tells yet, each to be told once.
@@ -353,9 +363,9 @@ impl Segments {
         self.shared().get(&id).map_or(0, |segment| segment.length)
     }
 
-    /// Remembers that a live record of a segment cannot be read: it cannot be emptied.
-    pub fn mark_damaged(&self, id: u32) {
-        self.change(id, |segment| segment.damaged = true);
+    /// Remembers whether a live record of a segment cannot be read: then it cannot be emptied.
+    pub fn mark_damaged(&self, id: u32, damaged: bool) {
+        self.change(id, |segment| segment.damaged = damaged);
     }
 
     /// Deletes a segment to which no row points any more, on the disk.

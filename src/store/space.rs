@@ -85,10 +85,15 @@ impl Core {
                 bytes = 0;
             }
             Ok::<_, StoreError>(())
-        })?;
+        });
+        // A part that the disk does not read is like one that reads as something else.
+        let end = match end {
+            Err(StoreError::Backend(BackendError::Damaged(cause))) => Some((0, cause)),
+            end => end?,
+        };
         moved += self.relocate(moving)?;
         if (broken || end.is_some()) && !self.rescue(id, &mut moved)? {
-            self.segments.mark_damaged(id);
+            self.segments.mark_damaged(id, true);
             return Ok(0);
         }
         // Rows that point elsewhere, or nowhere, must outlive a power loss before the bytes go.
@@ -142,8 +147,16 @@ impl Core {
             match self.segments.read(row.place, &hash, row.size) {
                 Ok(data) => *moved += self.relocate(vec![Moving { hash, row, data }])?,
                 Err(BackendError::Damaged(_)) => {
-                    // It may be gone or written anew by now; if not, it is remembered.
-                    whole &= self.to_quarantine(&cid::of_hash(&hash)).is_ok();
+                    // It may be gone or written anew by now, or be read at the second look; if not, it
+                    // is remembered.
+                    match self.to_quarantine(&cid::of_hash(&hash)) {
+                        Ok(Some(block)) => {
+                            let data = block.into_parts().1;
+                            *moved += self.relocate(vec![Moving { hash, row, data }])?;
+                        }
+                        Ok(None) => {}
+                        Err(_) => whole = false,
+                    }
                 }
                 Err(other) => return Err(other.into()),
             }
@@ -225,7 +238,11 @@ impl Core {
             let at = |tail: &&Doubtful| tail.id == row.place.segment;
             let within = |tail: &Doubtful| u64::from(row.place.offset) >= tail.from;
             let doubted = broken.iter().find(at).is_some_and(within);
-            if doubted && self.segments.read(row.place, hash, row.size).is_err() {
+            let gone = || {
+                let read = self.segments.read(row.place, hash, row.size);
+                matches!(read, Err(BackendError::Damaged(_)))
+            };
+            if doubted && gone() {
                 lost.push((*hash, row));
             }
             true
@@ -242,7 +259,9 @@ impl Core {
     /// # Errors
     /// The database's.
     pub fn compact(&self) -> Result<(), StoreError> {
-        while self.reclaim(IDLE_PERCENT)? > 0 {}
+        for extent in self.victims(IDLE_PERCENT) {
+            self.empty(extent.id)?;
+        }
         self.compact_rows().map(drop)
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::garbage::Freed;
 use super::room::Usage;
+use super::segments::Extent;
 use super::space::IDLE_PERCENT;
 use super::{Core, StoreError};
 
@@ -115,7 +116,10 @@ impl Core {
             *tending = Tending { changes, full_at: tending.full_at, ..Tending::default() };
         }
         let usage = self.usage()?;
-        let above = usage.limit > 0 && usage.physical > usage.limit / 100 * mark.min(100);
+        // What is dead comes back without eviction.
+        let dead: u64 = self.victims(IDLE_PERCENT).iter().map(Extent::dead).sum();
+        let needed = usage.physical.saturating_sub(dead);
+        let above = usage.limit > 0 && needed > usage.limit / 100 * mark.min(100);
         if above && tending.full_at != Some(changes) {
             let some = usage.limit / 64;
             // Once there is nothing to evict, there is not before something changes.

@@ -282,7 +282,7 @@ fn a_damaged_block_is_absent_until_it_is_put_again(backend: impl Backend) {
     assert!(!core.drop_damaged(root.cid().hash()).unwrap(), "it is sound");
     lose(&store, &root);
     assert!(core.drop_damaged(root.cid().hash()).unwrap());
-    assert!(core.get(root.cid()).unwrap().is_none() && core.quarantined() == 0);
+    assert!(core.get(root.cid()).unwrap().is_none() && core.quarantined() == 1, "a pin lacks it");
     add(&store, &[&root], None);
     assert_eq!(collect(&store), 0);
     core.unpin(root.cid(), true).unwrap();

@@ -34,7 +34,7 @@ impl Core {
         row: IndexRow,
     ) -> Result<Option<Option<String>>, StoreError> {
         let cid = cid::of_hash(hash);
-        let data = match self.get(&cid) {
+        let data = match self.find(&cid) {
             Ok(Some(block)) => block.into_parts().1,
             Ok(None) => return Ok(None),
             // Between row and bytes it may have been deleted: then it has no row any more.

@@ -147,6 +147,12 @@ impl<'a> Writer<'a> {
         Ok(Put::New)
     }
 
+    /// What the operation relies on: that stays while a clone of this lives, also when the operation
+    /// is over.
+    pub fn intent(&self) -> Intent {
+        self.intent.clone()
+    }
+
     /// Makes the operation durable, and `pins` with it: when this returns, a crash loses nothing.
     ///
     /// # Errors

@@ -19,6 +19,8 @@ pub enum Death {
     Process,
     /// The machine dies: what was written since the last sync is gone.
     Power,
+    /// The same, but the log had reached the disk by itself, ahead of files.
+    Ahead,
 }
 
 type Files = BTreeMap<u32, Vec<u8>>;
@@ -147,7 +149,7 @@ impl Backend for Life {
         self.0.rows.write(batch.clone())?;
         match self.0.death {
             Death::Power => self.0.logged.lock().unwrap().push(batch),
-            Death::Process => self.0.disk.rows.write(batch)?,
+            Death::Process | Death::Ahead => self.0.disk.rows.write(batch)?,
         }
         Ok(())
     }
@@ -197,7 +199,7 @@ impl Medium for Life {
         let (seen, synced) = (self.0.files.lock().unwrap(), self.0.synced.lock().unwrap());
         let bytes = |id: &u32| synced.get(id).cloned().unwrap_or_default();
         let named = seen.keys().map(|id| (*id, bytes(id))).collect();
-        if self.0.death == Death::Power {
+        if self.0.death != Death::Process {
             *self.0.disk.files.lock().unwrap() = named;
         }
         Ok(())

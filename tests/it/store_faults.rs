@@ -109,7 +109,7 @@ fn dies_everywhere(
     operation: impl Fn(&Core) -> Result<(), StoreError>,
 ) -> usize {
     let mut deaths = 0;
-    for death in [Death::Process, Death::Power] {
+    for death in [Death::Process, Death::Power, Death::Ahead] {
         for writes in 0.. {
             let context = format!("{name}, {death:?} after {writes} writes");
             let disk = before.duplicate();
@@ -219,6 +219,35 @@ fn pinning_dies_between_its_batches() {
     assert!(deaths >= 4, "the edges fill several batches: {deaths}");
     let whole = |core: &Core| add(core, &refs(&dag.blocks), &[recursive(&dag.root)]);
     dies_everywhere("add over it", &disk, &[dag.middle[3]], whole);
+}
+
+#[test]
+fn a_node_was_complete_before_its_fetched_children_were_on_the_disk() {
+    let dag = wide("fetched", 4, 600);
+    let operation = |core: &Core| {
+        core.put_unpinned(&dag.blocks)?;
+        core.pin(&recursive(&dag.root))
+    };
+    assert!(dies_everywhere("fetch and pin", &Disk::default(), &[], operation) >= 8);
+}
+
+#[test]
+fn a_pin_that_failed_beside_another_left_a_dag_that_nothing_found() {
+    let disk = Disk::default();
+    let core = disk.open().core();
+    let (leaf, absent) = (raw("leaf"), raw("absent"));
+    let small = parent(&[&leaf]);
+    // Enough edges to be written before what is missing is met.
+    let dag = wide("large", 3, 800);
+    let large = node(Prefix::v1(codec::DAG_PB), &[dag.root, *absent.cid()]);
+    let mut blocks = refs(&dag.blocks);
+    blocks.extend([&leaf, &small, &large]);
+    add(&core, &blocks, &[]).unwrap();
+    let pins = [recursive(small.cid()), recursive(large.cid())];
+    assert!(matches!(core.pin_all(&pins), Err(StoreError::Missing(_))));
+    assert!(pins.iter().all(|pin| core.pin_row(&pin.cid).unwrap().is_none()));
+    drop(core);
+    empties(&disk, "after the failure");
 }
 
 #[test]

@@ -53,7 +53,12 @@ impl Segments {
         for (id, figure) in rows {
             last = last.max(*id);
             if !table.contains_key(id) && figure.blocks > 0 {
-                tracing::warn!("segment {id} is gone, and {} blocks with it", figure.blocks);
+                if figure.synced == 0 {
+                    // A power loss took it before its name was on the disk.
+                    doubtful.push(Doubtful { id: *id, from: 0, to: figure.end });
+                } else {
+                    tracing::warn!("segment {id} is gone, and {} blocks with it", figure.blocks);
+                }
                 table.insert(*id, Segment { damaged: true, ..Segment::found(figure, 0) });
             }
         }
