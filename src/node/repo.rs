@@ -178,6 +178,7 @@ impl Node {
     ) -> Result<(), Error> {
         let core = self.store.core();
         let (mut read, mut tally, mut heard) = (0_u64, Tally::default(), true);
+        core.check_rows()?;
         core.verify_each(&mut |hash, wrong| {
             read += 1;
             if let Some(cause) = wrong {

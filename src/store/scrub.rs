@@ -100,7 +100,10 @@ impl Core {
     }
 
     /// Reads every row: what is damaged is noted, and made again at the next opening.
-    fn check_rows(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`BackendError::Damaged`], with the first that is.
+    pub fn check_rows(&self) -> Result<(), StoreError> {
         Family::ALL
             .into_iter()
             .try_for_each(|family| self.rows(family, b"").try_for_each(|row| row.map(drop)))
