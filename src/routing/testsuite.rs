@@ -40,10 +40,12 @@ pub async fn anywhere(routing: &dyn Routing) {
     assert!(matches!(junk, Err(RoutingError::Invalid(_))));
     let nowhere = routing.put_value("/other/x".into(), sign(1), &watch).await;
     assert!(matches!(nowhere, Err(RoutingError::Invalid(_))));
-    routing.put_value(name.clone(), sign(5), &watch).await.unwrap();
-    assert_eq!(routing.get_value(name.clone(), &watch).await.unwrap(), sign(5));
-    routing.put_value(name.clone(), sign(6), &watch).await.unwrap();
-    assert_eq!(routing.get_value(name, &watch).await.unwrap(), sign(6));
+    // Signed once: another second makes another record.
+    let (fifth, sixth) = (sign(5), sign(6));
+    routing.put_value(name.clone(), fifth.clone(), &watch).await.unwrap();
+    assert_eq!(routing.get_value(name.clone(), &watch).await.unwrap(), fifth);
+    routing.put_value(name.clone(), sixth.clone(), &watch).await.unwrap();
+    assert_eq!(routing.get_value(name, &watch).await.unwrap(), sixth);
 }
 
 /// In a network in which `other` is a node and `peer` serves.
