@@ -44,8 +44,16 @@ async fn drained(provider: &Provider) {
     panic!("{:?}", provider.stats().await.unwrap());
 }
 
+/// Whoever is told answers nothing, and may still be writing when the teller is done: so it is asked
+/// for again for a while.
 async fn is_found(dht: &Dht, hash: &Multihash) -> bool {
-    dht.find_providers(*hash, 1, Watch::default()).recv().await.is_some()
+    for _ in 0..100 {
+        if dht.find_providers(*hash, 1, Watch::default()).recv().await.is_some() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    false
 }
 
 /// Keys are read from the store a region at a time, never collected.
