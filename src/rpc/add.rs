@@ -2,10 +2,11 @@
 
 use futures_util::StreamExt as _;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Args, Body, Error, Reply, Router, reply};
 use crate::node::add::{AddEvent, AddOptions};
+use crate::node::{Meta, Mtime};
 
 /// Options that shape the reply.
 #[derive(Default, Deserialize)]
@@ -30,12 +31,32 @@ pub async fn add(router: &Router, args: Args, body: Body) -> Result<Reply, Error
             Ok(AddEvent::Progress { name, bytes }) => {
                 Some(Ok(json!({ "Name": name, "Bytes": bytes })))
             }
-            Ok(AddEvent::Added { name, cid, size }) => {
-                Some(Ok(json!({ "Name": name, "Hash": print(&cid), "Size": size.to_string() })))
+            Ok(AddEvent::Added { name, cid, size, meta }) => {
+                let row = json!({ "Name": name, "Hash": print(&cid), "Size": size.to_string() });
+                Some(Ok(carrying(row, &meta)))
             }
             Err(error) => Some(Err(Error::from(error))),
         };
         std::future::ready(value)
     });
     Ok(Reply::Lines(Box::pin(shown)))
+}
+
+/// A row with the permissions and the time that came with the entry, where they are known.
+fn carrying(mut row: Value, meta: &Meta) -> Value {
+    let mut add = |name: &str, value: Value| {
+        if let Some(fields) = row.as_object_mut() {
+            fields.insert(name.into(), value);
+        }
+    };
+    if let Some(mode) = meta.mode {
+        add("Mode", format!("0{mode:o}").into());
+    }
+    if let Some(Mtime { seconds, nanos }) = meta.mtime {
+        add("Mtime", seconds.into());
+        if nanos > 0 {
+            add("MtimeNsecs", nanos.into());
+        }
+    }
+    row
 }

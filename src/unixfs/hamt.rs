@@ -18,7 +18,8 @@
 use bytes::Bytes;
 
 use super::layout::{Emit, seal};
-use super::{Child, Entry, UnixfsError, node};
+use super::node::{self, Meta};
+use super::{Child, Entry, UnixfsError};
 use crate::ipld::block::Prefix;
 use crate::ipld::codec::dag_pb::{Link, Node};
 
@@ -101,7 +102,7 @@ pub fn entry_name(label: &Bytes, fanout: u64) -> Result<Option<Bytes>, UnixfsErr
     }
 }
 
-/// Writes the trie of `entries` and gives its root, children first.
+/// Writes the trie of `entries` and gives its root, which carries `meta`; children first.
 ///
 /// # Errors
 /// [`UnixfsError::TooDeep`] for names that collide on every bit, `emit`'s otherwise.
@@ -109,13 +110,14 @@ pub fn build<E: From<UnixfsError>>(
     entries: &[(Bytes, Entry)],
     fanout: u64,
     prefix: Prefix,
+    meta: &Meta,
     emit: Emit<'_, E>,
 ) -> Result<Child, E> {
     let hashed: Vec<Placed<'_>> = entries
         .iter()
         .map(|(name, entry)| Placed { name, entry, at: Descent::new(name) })
         .collect();
-    shard(hashed, fanout, prefix, emit)
+    shard(hashed, fanout, prefix, meta, emit)
 }
 
 struct Placed<'a> {
@@ -134,6 +136,7 @@ fn shard<E: From<UnixfsError>>(
     entries: Vec<Placed<'_>>,
     fanout: u64,
     prefix: Prefix,
+    meta: &Meta,
     emit: Emit<'_, E>,
 ) -> Result<Child, E> {
     let mut slots: Vec<Vec<Placed<'_>>> = Vec::new();
@@ -155,7 +158,7 @@ fn shard<E: From<UnixfsError>>(
                 Link { cid: one.entry.cid, name: Some(name.into()), tsize: Some(one.entry.tsize) }
             }
             _ => {
-                let child = shard(held, fanout, prefix, emit)?;
+                let child = shard(held, fanout, prefix, &Meta::NONE, emit)?;
                 Link { cid: child.cid, name: Some(label.into()), tsize: Some(child.tsize) }
             }
         };
@@ -164,7 +167,8 @@ fn shard<E: From<UnixfsError>>(
         below = below.saturating_add(link.tsize.unwrap_or(0));
         links.push(link);
     }
-    let pb = Node { links, data: Some(node::shard_payload(&bitfield, fanout)) };
+    let payload = node::with_meta(node::shard_payload(&bitfield, fanout), meta);
+    let pb = Node { links, data: Some(payload) };
     let (block, own) = seal(&pb, prefix)?;
     let cid = *block.cid();
     emit(block)?;

@@ -4,6 +4,7 @@
 //! its own; what it makes known goes through [`Importer`]'s callback.
 
 mod hashing;
+mod shape;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -15,10 +16,12 @@ use crate::ipld::cid::CidError;
 use crate::store::{StoreError, Writer};
 use crate::unixfs::directory::Directory;
 use crate::unixfs::layout::Builder;
-use crate::unixfs::node::symlink_payload;
+use crate::unixfs::node::{Meta, symlink_payload, with_meta};
 use crate::unixfs::profile::Profile;
 use crate::unixfs::{Child, UnixfsError};
 use hashing::Hashers;
+
+pub use shape::{Shape, Stamp, Take};
 
 /// Deepest folder that is imported: names come from strangers, recursion is bounded by this.
 pub const DEPTH_MAX: usize = 256;
@@ -30,6 +33,8 @@ pub struct Entry {
     pub path: Vec<Bytes>,
     /// What stands there.
     pub content: Content,
+    /// The permissions and the time it came with.
+    pub meta: Meta,
 }
 
 /// What an entry is.
@@ -62,6 +67,8 @@ pub enum Event {
         path: Vec<Bytes>,
         /// Its root.
         child: Child,
+        /// What it came with.
+        meta: Meta,
     },
 }
 
@@ -94,7 +101,7 @@ pub type Listener<'a> = &'a mut dyn FnMut(Event) -> Result<(), ImportError>;
 /// A folder in the making, or a finished entry.
 enum Tree {
     Done(Child),
-    Folder(BTreeMap<Bytes, Tree>),
+    Folder(Meta, BTreeMap<Bytes, Tree>),
 }
 
 /// An import in progress.
@@ -104,6 +111,7 @@ pub struct Importer<'w, 's> {
     hashers: Hashers,
     /// Whether blocks are kept, or only named.
     keep: bool,
+    shape: Shape,
 }
 
 impl<'w, 's> Importer<'w, 's> {
@@ -112,42 +120,44 @@ impl<'w, 's> Importer<'w, 's> {
     /// # Errors
     /// When threads cannot be started.
     pub fn new(profile: Profile, writer: &'w mut Writer<'s>, keep: bool) -> io::Result<Self> {
-        Ok(Self { profile, writer, hashers: Hashers::start()?, keep })
+        let shape = Shape::default();
+        Ok(Self { profile, writer, hashers: Hashers::start()?, keep, shape })
     }
 
     /// Imports every entry and gives the roots: the top entries, each on its own and finished
-    /// before the next begins, or with `wrap` a folder around them.
+    /// before the next begins, or one folder around them.
     ///
     /// # Errors
     /// The first one met, with what it was about.
     pub fn run(
         &mut self,
         source: Source,
-        wrap: bool,
+        shape: Shape,
         listen: Listener<'_>,
     ) -> Result<Vec<Child>, ImportError> {
+        self.shape = shape;
         let mut top: BTreeMap<Bytes, Tree> = BTreeMap::new();
         let mut roots = Vec::new();
         for entry in source {
-            let Entry { mut path, content } = entry?;
-            if !wrap && begins_root(&top, &path) {
+            let Entry { mut path, content, meta } = entry?;
+            if !shape.wrap && begins_root(&top, &path) {
                 self.finish(std::mem::take(&mut top), &mut roots, listen)?;
             }
             let leaf = match content {
-                Content::Directory => Tree::Folder(BTreeMap::new()),
-                Content::File(reader) => Tree::Done(self.file(reader, &path, listen)?),
-                Content::Symlink(target) => Tree::Done(self.symlink(&target)?),
+                Content::Directory => Tree::Folder(meta, BTreeMap::new()),
+                Content::File(reader) => Tree::Done(self.file(reader, &path, &meta, listen)?),
+                Content::Symlink(target) => Tree::Done(self.symlink(&target, &meta)?),
             };
             if let Tree::Done(child) = leaf {
                 if matches!(path.as_slice(), [name] if name.is_empty()) {
                     path = vec![child.cid.to_string().into()];
                 }
-                listen(Event::Added { path: path.clone(), child })?;
+                listen(Event::Added { path: path.clone(), child, meta })?;
             }
             place(&mut top, &path, leaf)?;
         }
-        if wrap {
-            return Ok(vec![self.folder(top, &mut Vec::new(), listen)?]);
+        if shape.wrap {
+            return Ok(vec![self.folder(&Meta::NONE, top, &mut Vec::new(), listen)?]);
         }
         self.finish(top, &mut roots, listen)?;
         Ok(roots)
@@ -163,7 +173,9 @@ impl<'w, 's> Importer<'w, 's> {
         for (name, tree) in top {
             roots.push(match tree {
                 Tree::Done(child) => child,
-                Tree::Folder(entries) => self.folder(entries, &mut vec![name], listen)?,
+                Tree::Folder(meta, entries) => {
+                    self.folder(&meta, entries, &mut vec![name], listen)?
+                }
             });
         }
         Ok(())
@@ -172,17 +184,19 @@ impl<'w, 's> Importer<'w, 's> {
     /// Builds folders from the bottom up. Recursion is bounded by [`DEPTH_MAX`].
     fn folder(
         &mut self,
+        meta: &Meta,
         entries: BTreeMap<Bytes, Tree>,
         path: &mut Vec<Bytes>,
         listen: Listener<'_>,
     ) -> Result<Child, ImportError> {
-        let mut directory = Directory::default();
+        let mut directory = Directory::new(self.shape.stamp.folder(meta));
         for (name, tree) in entries {
             let child = match tree {
                 Tree::Done(child) => child,
-                Tree::Folder(below) => {
+                Tree::Folder(_, below) if below.is_empty() && !self.shape.empty_dirs => continue,
+                Tree::Folder(meta, below) => {
                     path.push(name.clone());
-                    let child = self.folder(below, path, listen)?;
+                    let child = self.folder(&meta, below, path, listen)?;
                     path.pop();
                     child
                 }
@@ -191,15 +205,13 @@ impl<'w, 's> Importer<'w, 's> {
         }
         let settings = self.profile.directories();
         let child = directory.finish(&settings, &mut |block| self.keep(&block))?;
-        listen(Event::Added { path: path.clone(), child })?;
+        listen(Event::Added { path: path.clone(), child, meta: *meta })?;
         Ok(child)
     }
 
-    fn symlink(&mut self, target: &[u8]) -> Result<Child, ImportError> {
-        let node = crate::ipld::codec::dag_pb::Node {
-            links: Vec::new(),
-            data: Some(symlink_payload(target)),
-        };
+    fn symlink(&mut self, target: &[u8], own: &Meta) -> Result<Child, ImportError> {
+        let payload = with_meta(symlink_payload(target), &self.shape.stamp.symlink(own));
+        let node = crate::ipld::codec::dag_pb::Node { links: Vec::new(), data: Some(payload) };
         let block = Block::hashed(self.profile.node_prefix(), node.encode().into())?;
         let child = Child { cid: *block.cid(), tsize: block.data().len() as u64, size: 0 };
         self.keep(&block)?;
@@ -211,11 +223,12 @@ impl<'w, 's> Importer<'w, 's> {
         &mut self,
         reader: Box<dyn Read + Send>,
         path: &[Bytes],
+        own: &Meta,
         listen: Listener<'_>,
     ) -> Result<Child, ImportError> {
-        let Profile { chunker, layout, file_links, .. } = self.profile;
-        let crate::unixfs::chunk::Chunker::Size(size) = chunker;
-        let mut chunks = crate::unixfs::chunk::fixed::Fixed::new(reader, size, self.profile.leaf());
+        let Profile { layout, file_links, .. } = self.profile;
+        let meta = self.shape.stamp.file(own);
+        let mut chunks = self.profile.chunks(reader, &meta);
         let mut tree = Builder::new(layout, file_links, self.profile.node_prefix());
         let prefix = self.profile.leaf_prefix();
         let mut read = 0u64;
@@ -234,7 +247,7 @@ impl<'w, 's> Importer<'w, 's> {
             }
             listen(Event::Progress { path: path.to_vec(), bytes: read })?;
         }
-        tree.finish(&mut |block| self.keep(&block))
+        tree.finish(&meta, &mut |block| self.keep(&block))
     }
 
     fn leaf(
@@ -279,14 +292,18 @@ fn place(top: &mut BTreeMap<Bytes, Tree>, path: &[Bytes], leaf: Tree) -> Result<
     };
     let mut at = top;
     for folder in above {
-        let next = at.entry(folder.clone()).or_insert_with(|| Tree::Folder(BTreeMap::new()));
+        let next =
+            at.entry(folder.clone()).or_insert_with(|| Tree::Folder(Meta::NONE, BTreeMap::new()));
         match next {
-            Tree::Folder(entries) => at = entries,
+            Tree::Folder(_, entries) => at = entries,
             Tree::Done(_) => return Err(ImportError::Conflict(shown())),
         }
     }
-    match (at.get(name), &leaf) {
-        (Some(Tree::Folder(_)), Tree::Folder(_)) => Ok(()), // Its entries came first.
+    match (at.get_mut(name), &leaf) {
+        (Some(Tree::Folder(known, _)), Tree::Folder(meta, _)) => {
+            *known = *meta; // Its entries came first.
+            Ok(())
+        }
         (Some(_), _) => Err(ImportError::Conflict(shown())),
         (None, _) => {
             at.insert(name.clone(), leaf);
