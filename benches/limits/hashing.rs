@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bytes::Bytes;
 use henge::ipld::block::{Block, Prefix};
 use henge::ipld::cid::codec;
-use henge::unixfs::chunk::fixed::Fixed;
+use henge::unixfs::chunk::Chunker;
 use henge::unixfs::node::Leaf;
 use sha2::Digest as _;
 
@@ -27,10 +27,16 @@ pub fn chunk() -> anyhow::Result<()> {
         })?
         .0)
     };
-    for (name, leaf) in [("chunk, raw leaves", Leaf::Block), ("chunk, dag-pb leaves", Leaf::File)] {
+    for (name, chunker, leaf) in [
+        ("chunk, raw leaves", "default", Leaf::Block),
+        ("chunk, dag-pb leaves", "default", Leaf::File),
+        ("chunk by buzhash", "buzhash", Leaf::Block),
+        ("chunk by rabin", "rabin", Leaf::Block),
+    ] {
+        let chunker: Chunker = chunker.parse()?;
         let ours = || {
             Ok(time(|| {
-                let mut chunks = Fixed::new(input.as_slice(), CHUNK, leaf);
+                let mut chunks = chunker.blocks(input.as_slice(), leaf);
                 while let Some(framed) = chunks.next_block()? {
                     black_box(framed.block);
                 }

@@ -4,6 +4,7 @@
 // Figures and seeds are said on standard output, which libtest shows of tests that fail.
 #![allow(clippy::print_stdout)]
 
+mod add_options;
 mod bad_args;
 mod bad_input;
 mod beside;
