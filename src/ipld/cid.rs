@@ -88,6 +88,8 @@ pub mod hash {
     /// BLAKE3 with a 32-byte digest.
     pub const BLAKE3: u64 = 0x1e;
 
+    /// Git's.
+    pub const SHA1: u64 = 0x11;
     /// SHAKE-256 with a 64-byte digest.
     pub const SHAKE_256: u64 = 0x19;
     /// Bitcoin's: sha2-256 of the sha2-256.

@@ -89,7 +89,10 @@ fn symlinks_are_followed_where_that_was_asked_for() {
     // Back up, and to nowhere.
     symlink("..", repo.path("d/sub/up")).unwrap();
     let line = repo.fails(["add", "-r", "--dereference-symlinks", "d"]);
-    assert!(line.contains("symlinks lead from") && line.contains("sub/up"), "{line}");
+    assert!(
+        line.contains("symlinks lead from") && line.contains("/up to a folder above it"),
+        "{line}"
+    );
     fs::remove_file(repo.path("d/sub/up")).unwrap();
     symlink("nowhere", repo.path("d/gone")).unwrap();
     let line = repo.fails(["add", "-r", "--dereference-symlinks", "d"]);
