@@ -64,8 +64,8 @@ Examples:
   henge add notes.txt                     prints: added <cid> notes.txt
   henge add -r photos                     a folder and everything in it
   henge add -r --ignore target src        without what is called target
-  henge add -r --ignore-rules-path .gitignore -H .
-                                          as git sees it
+  henge add -r -H --ignore-rules-path .gitignore --ignore .git .
+                                          what git would take
   henge add -Q --cid-version=1 film.mkv   the CID alone, version 1
   henge add -s buzhash disk.img           cut where the content says: versions share blocks
   henge add -r --preserve-mode --preserve-mtime bin

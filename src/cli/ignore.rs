@@ -63,13 +63,16 @@ impl Rule {
         let deep = !line.contains(&b'/');
         let part = |part: &[u8]| (part != b"**").then(|| part.to_vec());
         let named = line.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).map(part);
+        let named: Vec<_> = named.collect();
+        if named.is_empty() {
+            return None;
+        }
         let mut parts: Vec<_> = deep.then_some(None).into_iter().chain(named).collect();
         // `a/**` is what stands below, not the folder itself.
         if parts.len() > 1 && parts.last() == Some(&None) {
             parts.push(Some(b"*".to_vec()));
         }
-        let empty = parts.iter().all(Option::is_none) && !line.starts_with(b"**");
-        (!empty).then_some(Self { parts, folders_only, takes_back })
+        Some(Self { parts, folders_only, takes_back })
     }
 }
 
@@ -167,6 +170,11 @@ fn class(glob: &[u8], mut at: usize, byte: u8) -> Option<(bool, usize)> {
         if low == b']' && at > first {
             return Some((found != other, at + 1));
         }
+        if let Some((fits, next)) = named_class(glob, at, byte) {
+            found |= fits;
+            at = next;
+            continue;
+        }
         if low == b'\\' {
             at += 1;
             low = *glob.get(at)?;
@@ -179,6 +187,28 @@ fn class(glob: &[u8], mut at: usize, byte: u8) -> Option<(bool, usize)> {
         }
         found |= (low..=high).contains(&byte);
     }
+}
+
+/// The same for a class with a name, `[:digit:]`, where one begins at `at`.
+fn named_class(glob: &[u8], at: usize, byte: u8) -> Option<(bool, usize)> {
+    let rest = glob.get(at..)?.strip_prefix(b"[:")?;
+    let len = rest.windows(2).position(|two| two == b":]")?;
+    let fits = match &rest[..len] {
+        b"alnum" => byte.is_ascii_alphanumeric(),
+        b"alpha" => byte.is_ascii_alphabetic(),
+        b"blank" => matches!(byte, b' ' | b'\t'),
+        b"cntrl" => byte.is_ascii_control(),
+        b"digit" => byte.is_ascii_digit(),
+        b"graph" => byte.is_ascii_graphic(),
+        b"lower" => byte.is_ascii_lowercase(),
+        b"print" => byte.is_ascii_graphic() || byte == b' ',
+        b"punct" => byte.is_ascii_punctuation(),
+        b"space" => byte.is_ascii_whitespace() || byte == 0x0b,
+        b"upper" => byte.is_ascii_uppercase(),
+        b"xdigit" => byte.is_ascii_hexdigit(),
+        _ => return None,
+    };
+    Some((fits, at + len + 4))
 }
 
 #[cfg(test)]
@@ -209,6 +239,7 @@ mod tests {
         assert_eq!(out(&["d/**/a"], &paths), ["d/a", "d/e/a"]);
         assert_eq!(out(&["d/**"], &["d/", "d/x", "d/e/f"]), ["d/x", "d/e/f"]);
         assert_eq!(out(&["**"], &["d/", "x"]), ["d/", "x"]);
+        assert_eq!(out(&["/**/"], &["d/", "x", "d/e/"]), ["d/", "d/e/"]);
     }
 
     #[test]
@@ -220,6 +251,7 @@ mod tests {
         assert_eq!(out(&["[w-y].o"], &paths), ["x.o", "d/x.o", "d/e/x.o"]);
         assert_eq!(out(&["[!w-y].o", "[]x]*oo"], &paths), ["x.oo"]);
         assert_eq!(out(&["[x.o", r"\*"], &["[x.o", "x", "*"]), ["[x.o", "*"]);
+        assert_eq!(out(&["[[:digit:]x].o"], &["1.o", "x.o", ":.o"]), ["1.o", "x.o"]);
         assert_eq!(out(&["a*b*c*d"], &["abcd", "aXbXcXd", "abcdX", "acbd"]), ["abcd", "aXbXcXd"]);
     }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::add_options::{both, table};
 use crate::harness::{Daemon, Repo, keystream};
-use crate::http_client::{Connection, head};
+use crate::http_client::{Answer, Connection, head};
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -185,6 +185,17 @@ fn folders_carry_modes_and_times() {
 #[test]
 fn a_file_of_several_chunks_carries_its_mode_in_the_root_alone() {
     let repo = Repo::new();
+    // The CIDs of ipfs-unixfs-importer 17.
+    let bytes: Vec<u8> = (0..500).map(|i| u8::try_from((i * 7 + i * i) % 251).unwrap()).collect();
+    repo.file("f", bytes);
+    let meta = ["--mode=0640", "--mtime=1604320482", "--mtime-nsecs=77"];
+    for (trickle, cid) in [
+        ("--trickle=false", "QmTdr7GPPuKhr58w1dqJQAwNXK44FueyohfxZmH7EDEwdc"),
+        ("--trickle", "QmQnwiKW71oQGfznV7YAsjScrCW8kjZ971mVpMZtNeGNMF"),
+    ] {
+        let shape = ["add", "-Q", "-s", "size-100", "--max-file-links=5", trickle];
+        assert_eq!(repo.ok([&shape[..], &meta, &["f"]].concat()), cid);
+    }
     repo.file("f", keystream("mode", 3000));
     for layout in ["--trickle=false", "--trickle"] {
         let add = |more: &[&str]| {
@@ -217,31 +228,31 @@ fn a_file_of_several_chunks_carries_its_mode_in_the_root_alone() {
     }
 }
 
-/// Parts of an upload: parameters behind `file`, content type, name and content.
-fn body(parts: &[(&str, &str, &str, &str)]) -> Vec<u8> {
-    let part = |(params, kind, name, content): &(&str, &str, &str, &str)| {
+/// A part of an upload: parameters behind `file`, content type, name and content.
+type Part<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+fn upload(daemon: &Daemon, query: &str, parts: &[Part<'_>]) -> Answer {
+    let part = |(params, kind, name, content): &Part<'_>| {
         format!(
             "--edge\r\nContent-Disposition: form-data; name=\"file{params}\"; \
              filename=\"{name}\"\r\nContent-Type: {kind}\r\n\r\n{content}\r\n"
         )
     };
-    (parts.iter().map(part).collect::<String>() + "--edge--\r\n").into_bytes()
+    let body = parts.iter().map(part).collect::<String>() + "--edge--\r\n";
+    let length = body.len().to_string();
+    let kind = "multipart/form-data; boundary=edge";
+    let headers = [("Content-Type", kind), ("Content-Length", length.as_str())];
+    let mut connection = Connection::open(&daemon.api());
+    connection.write(head("POST", &format!("/api/v0/add?{query}"), &headers).as_bytes());
+    connection.write(body.as_bytes());
+    connection.answer()
 }
 
 #[test]
 fn uploads_carry_modes_and_times_as_kubos_clients_write_them() {
     let repo = Repo::for_daemon();
     let daemon = Daemon::offline(&repo);
-    let add = |query: &str, parts: &[(&str, &str, &str, &str)]| {
-        let body = body(parts);
-        let length = body.len().to_string();
-        let kind = "multipart/form-data; boundary=edge";
-        let headers = [("Content-Type", kind), ("Content-Length", length.as_str())];
-        let mut connection = Connection::open(&daemon.api());
-        connection.write(head("POST", &format!("/api/v0/add?{query}"), &headers).as_bytes());
-        connection.write(&body);
-        connection.answer()
-    };
+    let add = |query: &str, parts: &[Part<'_>]| upload(&daemon, query, parts);
     let file = "application/octet-stream";
     let one = [("?mode=0640&mtime=1604320482", file, "f", "")];
     let kept = add("preserve-mode=true&preserve-mtime=true", &one).json();
@@ -264,6 +275,28 @@ fn uploads_carry_modes_and_times_as_kubos_clients_write_them() {
     for bad in ["?mode=8", "?mtime=soon", "?mtime=1&mtime-nsecs=1000000000"] {
         let refused = add("", &[(bad, file, "f", "")]);
         assert!(refused.text().contains("invalid name of a part"), "{bad}: {}", refused.text());
+    }
+}
+
+#[test]
+fn a_folder_carries_the_same_plain_and_as_a_hamt() {
+    let repo = Repo::for_daemon();
+    let daemon = Daemon::offline(&repo);
+    let (names, texts): (Vec<String>, Vec<String>) =
+        (0..30).map(|n| (format!("d/{n}"), format!("file {n}\n"))).unzip();
+    let folder = ("?mode=020000000711&mtime=1604320482", "application/x-directory", "d", "");
+    let file = |(name, text)| ("", "application/octet-stream", name, text);
+    let files = names.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).map(file);
+    let parts: Vec<Part<'_>> = std::iter::once(folder).chain(files).collect();
+    // The CIDs are those of ipfs-unixfs-importer 17.
+    for (query, cid) in [
+        ("", "QmTSWcPM8jc8FRwxhMDBaiA5UBbAaSPy17gHidyqUhsV5C"),
+        ("&max-directory-links=3", "QmTpzhwLy13hH8sUoESSMMQyJZPqzFz7dKfPoXsj2Te7cn"),
+    ] {
+        let query = format!("preserve-mode=true&preserve-mtime=true{query}");
+        let said = upload(&daemon, &query, &parts).text();
+        let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+        assert_eq!((&last["Name"], &last["Hash"]), (&"d".into(), &cid.into()), "{query}");
     }
 }
 

@@ -30,7 +30,7 @@ pub struct AddOptions {
     #[arg(long, short = 'w')]
     #[serde(alias = "w")]
     pub wrap_with_directory: bool,
-    /// Leave folders in which there is nothing as they are, too; =false skips them.
+    /// Take folders in which there is nothing, too; =false skips them.
     #[arg(long, short = 'E', num_args = 0..=1, default_value = "true", default_missing_value = "true", require_equals = true, action = ArgAction::Set, value_name = "BOOL")]
     #[serde(alias = "E")]
     pub empty_dirs: bool,
@@ -73,8 +73,8 @@ pub struct AddOptions {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_hamt_fanout: Option<u64>,
-    /// Keep the permissions of files and folders. This, and the four below, turn raw leaves off: a
-    /// raw block has no place for it.
+    /// Keep the permissions of files and folders. Content is not in raw blocks then, which have no
+    /// place for them; so with the four below.
     #[arg(long)]
     pub preserve_mode: bool,
     /// Keep the modification times of files, folders and symlinks.
