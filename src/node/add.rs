@@ -56,6 +56,10 @@ pub struct AddOptions {
     #[arg(long, num_args = 0..=1, default_value = "true", default_missing_value = "true", require_equals = true, action = ArgAction::Set, value_name = "BOOL")]
     #[serde(default = "yes")]
     pub pin: bool,
+    /// Whether bytes read are made known on the way. The command line has its own option for it.
+    #[arg(skip)]
+    #[serde(alias = "p")]
+    pub progress: bool,
     /// Name of the pin.
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,16 +162,20 @@ fn import(
 ) -> Result<Vec<Cid>, Error> {
     let mut writer = core.writer();
     let keep = !options.only_hash;
-    let mut importer = Importer::new(profile, &mut writer, keep).map_err(ImportError::Source)?;
+    let importer = Importer::new(profile, &mut writer, keep, options.wrap_with_directory)
+        .map_err(ImportError::Source)?;
     let mut last = None;
     let mut listen = |event: Event| -> Result<(), ImportError> {
+        if matches!(event, Event::Progress { .. }) && !options.progress {
+            return Ok(());
+        }
         // The last event tells the root: it is held back until the root is durable.
         match last.replace(event) {
             Some(earlier) => send(out, &earlier),
             None => Ok(()),
         }
     };
-    let roots = importer.run(source, options.wrap_with_directory, &mut listen)?;
+    let roots = importer.run(source, &mut listen)?;
     if keep {
         let name = options.pin_name.as_deref().unwrap_or_default();
         let pin = |root: &crate::unixfs::Child| Pin::new(root.cid, Mode::Recursive, name);

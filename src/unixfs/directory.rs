@@ -5,10 +5,9 @@
 //!
 //! Source: IPIP-499, boxo `ipld/unixfs/io`.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
+use super::entries::Entries;
 use super::layout::{Emit, seal};
 use super::{Child, Entry, UnixfsError, hamt, node};
 use crate::ipld::block::Prefix;
@@ -42,11 +41,11 @@ pub struct Settings {
 /// A folder in the making.
 #[derive(Debug, Default)]
 pub struct Directory {
-    entries: BTreeMap<Bytes, Entry>,
+    entries: Entries,
 }
 
 impl Directory {
-    /// Adds or replaces an entry.
+    /// Adds an entry. That its name is there already is found by [`Self::finish`].
     ///
     /// # Errors
     /// [`UnixfsError::Name`] for names that no path can spell: empty, `.`, `..`, or with `/`.
@@ -55,50 +54,54 @@ impl Directory {
             return Err(UnixfsError::Name(String::from_utf8_lossy(name).into_owned()));
         }
         let entry = Entry { cid: child.cid, tsize: child.tsize };
-        self.entries.insert(Bytes::copy_from_slice(name), entry);
+        self.entries.push(name, entry);
         Ok(())
     }
 
     /// Writes the folder, children before parents, and gives its root.
     ///
     /// # Errors
-    /// `emit`'s, or the HAMT's.
+    /// [`UnixfsError::Twice`]; `emit`'s, or the HAMT's.
     pub fn finish<E: From<UnixfsError>>(
-        self,
+        mut self,
         settings: &Settings,
         emit: Emit<'_, E>,
     ) -> Result<Child, E> {
+        self.entries.sort()?;
         let prefix = settings.prefix.with_codec(codec::DAG_PB);
-        if self.estimated(settings.estimate) > settings.threshold {
-            let entries: Vec<(Bytes, Entry)> = self.entries.into_iter().collect();
-            return hamt::build(&entries, settings.fanout, prefix, emit);
+        if self.is_above(settings)? {
+            return hamt::build(&self.entries, settings.fanout, prefix, emit);
         }
-        let below = self.entries.values().fold(0u64, |sum, e| sum.saturating_add(e.tsize));
-        let (block, own) = seal(&self.plain(), prefix)?;
+        let plain = self.plain()?;
+        let tsizes = plain.links.iter().filter_map(|link| link.tsize);
+        let below = tsizes.fold(0u64, u64::saturating_add);
+        let (block, own) = seal(&plain, prefix)?;
         let cid = *block.cid();
         emit(block)?;
         Ok(Child { cid, tsize: own.saturating_add(below), size: 0 })
     }
 
-    fn estimated(&self, how: Estimate) -> u64 {
-        match how {
-            Estimate::Disabled => 0,
-            Estimate::Block => self.plain().encode().len() as u64,
-            Estimate::Links => {
-                let row = |(name, e): (&Bytes, &Entry)| name.len() + e.cid.encoded_len();
-                self.entries.iter().map(row).fold(0, |sum, n| sum + n as u64)
+    /// Whether the folder's size, as the settings count it, is above their threshold.
+    fn is_above(&self, settings: &Settings) -> Result<bool, UnixfsError> {
+        let links = self.entries.names_and_cids();
+        Ok(match settings.estimate {
+            Estimate::Disabled => false,
+            Estimate::Links => links > settings.threshold,
+            // The node holds them all: a folder of a million entries is not written to be measured.
+            Estimate::Block => {
+                links > settings.threshold
+                    || self.plain()?.encode().len() as u64 > settings.threshold
             }
-        }
+        })
     }
 
-    fn plain(&self) -> Node {
-        let link = |(name, e): (&Bytes, &Entry)| Link {
-            cid: e.cid,
-            name: Some(name.clone()),
-            tsize: Some(e.tsize),
+    fn plain(&self) -> Result<Node, UnixfsError> {
+        let link = |found: Result<(&[u8], Entry), UnixfsError>| {
+            let (name, Entry { cid, tsize }) = found?;
+            Ok(Link { cid, name: Some(Bytes::copy_from_slice(name)), tsize: Some(tsize) })
         };
-        let links = self.entries.iter().map(link).collect();
-        Node { links, data: Some(node::directory_payload()) }
+        let links = self.entries.iter().map(link).collect::<Result<_, UnixfsError>>()?;
+        Ok(Node { links, data: Some(node::directory_payload()) })
     }
 }
 
