@@ -82,7 +82,7 @@ impl Block {
 
 impl Put {
     async fn run(self, link: &Link) -> Result<(), CliError> {
-        let rules = WalkRules { recursive: false, hidden: true };
+        let rules = WalkRules::default();
         let source = match self.files.is_empty() || self.files == [PathBuf::from("-")] {
             true => walk::stdin(),
             false => walk::files(&self.files, rules)?,

@@ -163,7 +163,7 @@ impl Whole {
                 let source = match replace.file.as_os_str() == "-" {
                     true => walk::stdin(),
                     false => {
-                        let rules = WalkRules { recursive: false, hidden: true };
+                        let rules = WalkRules::default();
                         walk::files(&[replace.file], rules)?
                     }
                 };

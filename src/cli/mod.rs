@@ -19,6 +19,7 @@ mod extract;
 mod from;
 mod get;
 mod id;
+mod ignore;
 mod init;
 mod link;
 mod log;

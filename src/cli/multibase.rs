@@ -65,7 +65,7 @@ impl Multibase {
         };
         let source = match file.filter(|path| path.as_os_str() != "-") {
             None => walk::stdin(),
-            Some(path) => walk::files(&[path], WalkRules { recursive: false, hidden: true })?,
+            Some(path) => walk::files(&[path], WalkRules::default())?,
         };
         match link.call(ask.body(Body::Files(source))).await? {
             Reply::Bytes { stream, length } => cat::copy(stream, length, Some(false)).await,

@@ -131,7 +131,7 @@ impl Routing {
             Self::Put { key, file, allow_offline } => {
                 let source = match file.to_str() {
                     Some("-") => walk::stdin(),
-                    _ => walk::files(&[file], WalkRules { recursive: false, hidden: true })?,
+                    _ => walk::files(&[file], WalkRules::default())?,
                 };
                 let ask = Ask::new("routing/put").arg(key).option("allow-offline", allow_offline);
                 link.each(ask.body(Body::Files(source)), |reply| match link.prints_json() {

@@ -53,9 +53,9 @@ impl Share {
         if !root.join("config").exists() {
             Init::with_profiles(Vec::new()).run(global)?;
         }
-        let rules = WalkRules { recursive: true, hidden: self.hidden };
+        let rules = WalkRules { recursive: true, hidden: self.hidden, ..Default::default() };
         // What cannot be added is refused before anything starts.
-        drop(walk::files(std::slice::from_ref(&self.path), rules)?);
+        drop(walk::files(std::slice::from_ref(&self.path), rules.clone())?);
         if let Some(link) = Link::to_daemon(global).await? {
             self.add_and_tell(&link, &root, rules).await?;
             return line("the running daemon serves it");
@@ -91,7 +91,7 @@ impl Share {
         root: &Path,
         rules: WalkRules,
     ) -> Result<(), CliError> {
-        let options = AddOptions { pin: true, ..AddOptions::default() };
+        let options = AddOptions::default();
         let source = walk::files(std::slice::from_ref(&self.path), rules)?;
         let ask = Ask::new("add").options(&options)?.body(Body::Files(source));
         let mut last = String::new();

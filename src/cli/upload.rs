@@ -8,6 +8,7 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 
 use crate::node::{Content, Entry, Source};
+use crate::rpc::mode;
 use crate::task;
 
 /// Pieces on their way to the socket.
@@ -43,16 +44,19 @@ type Out = mpsc::Sender<io::Result<Bytes>>;
 
 fn write(source: Source, boundary: &str, out: &Out) -> io::Result<()> {
     for entry in source {
-        let Entry { path, content } = entry?;
-        let (kind, body): (_, Box<dyn Read>) = match content {
-            Content::Directory => ("application/x-directory", Box::new(io::empty())),
-            Content::Symlink(to) => ("application/symlink", Box::new(io::Cursor::new(to))),
-            Content::File(reader) => ("application/octet-stream", reader),
+        let Entry { path, content, meta } = entry?;
+        let (kind, bit, body): (_, _, Box<dyn Read>) = match content {
+            Content::Directory => ("application/x-directory", mode::FOLDER, Box::new(io::empty())),
+            Content::Symlink(to) => {
+                ("application/symlink", mode::SYMLINK, Box::new(io::Cursor::new(to)))
+            }
+            Content::File(reader) => ("application/octet-stream", 0, reader),
         };
+        let params = mode::write(&meta, bit);
         let name = path.iter().map(|name| escape(name)).collect::<Vec<_>>().join("%2F");
         let named = if name.is_empty() { String::new() } else { format!("; filename=\"{name}\"") };
         let head = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"{named}\r\n\
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"file{params}\"{named}\r\n\
              Content-Type: {kind}\r\n\r\n"
         );
         send(out, head.into())?;

@@ -5,24 +5,45 @@
 //! would have a CID that looks complete.
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ignore::Ignore;
 use super::output::safe;
-use crate::node::{Content, Entry, Source};
+use crate::node::{Content, Entry, Meta, Mtime, Source};
 
 /// How a walk goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WalkRules {
     /// Whether folders may be walked at all.
     pub recursive: bool,
     /// Whether entries whose names begin with a dot are taken.
     pub hidden: bool,
+    /// Which entries are left out. A root is always taken.
+    pub ignore: Arc<Ignore>,
+    /// Which symlinks are followed.
+    pub follow: Follow,
+    /// What `-`, standard input, is called; nothing for its CID.
+    pub stdin_name: String,
+}
+
+/// Which symlinks are followed; others are taken as symlinks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Follow {
+    /// None.
+    #[default]
+    Never,
+    /// Roots that are symlinks, which are then called as what they lead to.
+    Roots,
+    /// All of them.
+    Always,
 }
 
 /// A place to visit, and its path in the import.
@@ -31,37 +52,41 @@ struct Stop {
     path: Vec<Bytes>,
 }
 
+impl Stop {
+    fn is_root(&self) -> bool {
+        self.path.len() == 1
+    }
+}
+
 struct Walk {
-    stack: Vec<VecDeque<Stop>>,
+    stack: Vec<Open>,
     rules: WalkRules,
 }
 
-/// The entries below `roots`. Roots that cannot be added at all are refused here, before anything
-/// is added.
+/// A folder whose entries are being visited.
+struct Open {
+    /// Device and number: a symlink may lead back to it.
+    id: Option<(u64, u64)>,
+    rest: VecDeque<Stop>,
+}
+
+/// The entries below `roots`, which are taken in the order of their names, each once. Roots that
+/// cannot be added at all are refused here, before anything is added.
 ///
 /// # Errors
 /// Names the root.
 pub fn files(roots: &[PathBuf], rules: WalkRules) -> io::Result<Source> {
-    let mut stops = VecDeque::with_capacity(roots.len());
-    for root in roots {
-        let meta = fs::symlink_metadata(root).map_err(|e| named("lstat", root, &e))?;
-        if meta.is_dir() && !rules.recursive {
-            let text = format!(
-                "'{}' is a directory, use the '-r' flag to specify directories",
-                shown(root)
-            );
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        let name = base_name(root)?;
-        stops.push_back(Stop { at: root.clone(), path: vec![name] });
-    }
-    Ok(Box::new(Walk { stack: vec![stops], rules }))
+    Ok(Box::new(Walk::over(roots, rules)?.map(|found| open(found?))))
 }
 
 /// Standard input as one file without a name.
 pub fn stdin() -> Source {
-    let file = Content::File(Box::new(io::stdin()));
-    Box::new(std::iter::once(Ok(Entry { path: vec![Bytes::new()], content: file })))
+    let entry = Entry { path: vec![Bytes::new()], content: piped(), meta: Meta::NONE };
+    Box::new(std::iter::once(Ok(entry)))
+}
+
+fn piped() -> Content {
+    Content::File(Box::new(io::stdin()))
 }
 
 /// Files to be read from end to end, whatever they are: pipes, too. `-` or none is standard input.
@@ -82,7 +107,8 @@ pub fn streams(files: &[PathBuf]) -> io::Result<Source> {
     let open = |at: PathBuf| {
         let file = File::open(&at).map_err(|e| named("open", &at, &e))?;
         let path = vec![Bytes::copy_from_slice(at.as_os_str().as_bytes())];
-        Ok(Entry { path, content: Content::File(Box::new(Named { file, at })) })
+        let content = Content::File(Box::new(Named { file, at }));
+        Ok(Entry { path, content, meta: Meta::NONE })
     };
     let files: Vec<PathBuf> = files.into();
     Ok(Box::new(files.into_iter().map(open)))
@@ -90,27 +116,52 @@ pub fn streams(files: &[PathBuf]) -> io::Result<Source> {
 
 /// Bytes of all files below `roots`, for a progress bar: what cannot be read counts as nothing.
 pub fn total_bytes(roots: &[PathBuf], rules: WalkRules) -> u64 {
-    let mut total = 0;
-    let mut waiting: Vec<PathBuf> = roots.to_vec();
-    while let Some(at) = waiting.pop() {
-        let Ok(meta) = fs::symlink_metadata(&at) else { continue };
-        if meta.is_file() {
-            total += meta.len();
-        } else if meta.is_dir() {
-            let entries = fs::read_dir(&at).into_iter().flatten().flatten();
-            let taken = entries.filter(|e| rules.hidden || !is_hidden(&e.file_name()));
-            waiting.extend(taken.map(|e| e.path()));
+    let Ok(walk) = Walk::over(roots, rules) else { return 0 };
+    let size = |found: io::Result<Found>| found.map_or(0, |found| found.size_bytes);
+    walk.map(size).fold(0, u64::saturating_add)
+}
+
+/// What stands at a stop; not opened yet.
+struct Found {
+    at: PathBuf,
+    path: Vec<Bytes>,
+    kind: Kind,
+    meta: Meta,
+    /// Content of a file.
+    size_bytes: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Folder,
+    Symlink,
+    Stdin,
+}
+
+fn open(found: Found) -> io::Result<Entry> {
+    let Found { at, path, kind, meta, .. } = found;
+    let content = match kind {
+        Kind::Folder => Content::Directory,
+        Kind::Stdin => piped(),
+        Kind::Symlink => {
+            let target = fs::read_link(&at).map_err(|e| named("readlink", &at, &e))?;
+            Content::Symlink(Bytes::copy_from_slice(target.as_os_str().as_bytes()))
         }
-    }
-    total
+        Kind::File => {
+            let file = File::open(&at).map_err(|e| named("open", &at, &e))?;
+            Content::File(Box::new(Named { file, at }))
+        }
+    };
+    Ok(Entry { path, content, meta })
 }
 
 impl Iterator for Walk {
-    type Item = io::Result<Entry>;
+    type Item = io::Result<Found>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.stack.last_mut()?.pop_front() {
+            match self.stack.last_mut()?.rest.pop_front() {
                 Some(stop) => return Some(self.visit(stop)),
                 None => self.stack.pop(),
             };
@@ -119,63 +170,115 @@ impl Iterator for Walk {
 }
 
 impl Walk {
-    fn visit(&mut self, Stop { at, path }: Stop) -> io::Result<Entry> {
-        let meta = fs::symlink_metadata(&at).map_err(|e| named("lstat", &at, &e))?;
-        let content = match kind(&meta) {
-            Found::Folder => {
-                let below = self.children(&at, &path)?;
-                self.stack.push(below);
-                Content::Directory
+    fn over(roots: &[PathBuf], rules: WalkRules) -> io::Result<Self> {
+        let mut stops = Vec::with_capacity(roots.len());
+        for root in roots {
+            if is_stdin(root) {
+                let name = Bytes::copy_from_slice(rules.stdin_name.as_bytes());
+                stops.push(Stop { at: root.clone(), path: vec![name] });
+                continue;
             }
-            Found::Symlink => {
-                let target = fs::read_link(&at).map_err(|e| named("readlink", &at, &e))?;
-                Content::Symlink(Bytes::copy_from_slice(target.as_os_str().as_bytes()))
-            }
-            Found::File => {
-                let file = File::open(&at).map_err(|e| named("open", &at, &e))?;
-                Content::File(Box::new(Named { file, at }))
-            }
-            Found::Special => {
-                let text = format!("unrecognized file type for {}", shown(&at));
+            let at = match rules.follow {
+                Follow::Never => root.clone(),
+                _ => root.canonicalize().map_err(|e| named("lstat", root, &e))?,
+            };
+            let meta = fs::symlink_metadata(&at).map_err(|e| named("lstat", root, &e))?;
+            if meta.is_dir() && !rules.recursive {
+                let text = format!(
+                    "'{}' is a directory, use the '-r' flag to specify directories",
+                    shown(root)
+                );
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
-        };
-        Ok(Entry { path, content })
+            let name = base_name(&at)?;
+            stops.push(Stop { at, path: vec![name] });
+        }
+        stops.sort_by(|a, b| a.path.cmp(&b.path));
+        stops.dedup_by(|a, b| a.path == b.path && a.at == b.at);
+        Ok(Self { stack: vec![Open { id: None, rest: stops.into() }], rules })
+    }
+
+    fn visit(&mut self, stop: Stop) -> io::Result<Found> {
+        if stop.is_root() && is_stdin(&stop.at) {
+            let Stop { at, path } = stop;
+            return Ok(Found { at, path, kind: Kind::Stdin, meta: Meta::NONE, size_bytes: 0 });
+        }
+        let meta = self.look(&stop.at)?;
+        let kind = kind(&meta, &stop)?;
+        if kind == Kind::Folder {
+            let open = self.enter(&stop, &meta)?;
+            self.stack.push(open);
+        }
+        let size_bytes = if kind == Kind::File { meta.len() } else { 0 };
+        let nanos = u32::try_from(meta.mtime_nsec()).unwrap_or(0);
+        let mtime = Mtime { seconds: meta.mtime(), nanos };
+        let carried = Meta { mode: Some(meta.mode() & 0o7777), mtime: Some(mtime) };
+        Ok(Found { at: stop.at, path: stop.path, kind, meta: carried, size_bytes })
+    }
+
+    fn look(&self, at: &Path) -> io::Result<Metadata> {
+        match self.rules.follow {
+            Follow::Always => fs::metadata(at).map_err(|e| named("stat", at, &e)),
+            _ => fs::symlink_metadata(at).map_err(|e| named("lstat", at, &e)),
+        }
     }
 
     /// A folder's entries, by name.
-    fn children(&self, folder: &Path, path: &[Bytes]) -> io::Result<VecDeque<Stop>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(folder).map_err(|e| named("open", folder, &e))? {
-            let name = entry.map_err(|e| named("read", folder, &e))?.file_name();
-            if self.rules.hidden || !is_hidden(&name) {
-                names.push(name);
+    fn enter(&self, folder: &Stop, meta: &Metadata) -> io::Result<Open> {
+        let at = &folder.at;
+        let id = Some((meta.dev(), meta.ino()));
+        if self.rules.follow == Follow::Always && self.stack.iter().any(|open| open.id == id) {
+            let text = format!("symlinks lead from {} to a folder above it", shown(at));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let mut names: Vec<OsString> = Vec::new();
+        for entry in fs::read_dir(at).map_err(|e| named("open", at, &e))? {
+            let entry = entry.map_err(|e| named("read", at, &e))?;
+            if self.takes(&entry, folder)? {
+                names.push(entry.file_name());
             }
         }
         names.sort();
-        let stop = |name: std::ffi::OsString| {
-            let mut below = path.to_vec();
-            below.push(Bytes::copy_from_slice(name.as_bytes()));
-            Stop { at: folder.join(&name), path: below }
-        };
-        Ok(names.into_iter().map(stop).collect())
+        let stop = |name: OsString| Stop { path: below(&folder.path, &name), at: at.join(&name) };
+        Ok(Open { id, rest: names.into_iter().map(stop).collect() })
+    }
+
+    /// Whether an entry of a folder is taken. Rules of folders are of what stands there itself: a
+    /// symlink is none.
+    fn takes(&self, entry: &fs::DirEntry, folder: &Stop) -> io::Result<bool> {
+        let name = entry.file_name();
+        if !self.rules.hidden && is_hidden(&name) {
+            return Ok(false);
+        }
+        let at = entry.path();
+        let kind = entry.file_type().map_err(|e| named("lstat", &at, &e))?;
+        let path = below(&folder.path, &name);
+        Ok(!self.rules.ignore.leaves_out(path.get(1..).unwrap_or_default(), kind.is_dir()))
     }
 }
 
-enum Found {
-    File,
-    Folder,
-    Symlink,
-    Special,
+fn below(path: &[Bytes], name: &OsStr) -> Vec<Bytes> {
+    let mut below = path.to_vec();
+    below.push(Bytes::copy_from_slice(name.as_bytes()));
+    below
 }
 
-fn kind(meta: &Metadata) -> Found {
+/// What is to be done with what stands there. A pipe is read where it was named itself.
+fn kind(meta: &Metadata, stop: &Stop) -> io::Result<Kind> {
     match meta.file_type() {
-        t if t.is_file() => Found::File,
-        t if t.is_dir() => Found::Folder,
-        t if t.is_symlink() => Found::Symlink,
-        _ => Found::Special,
+        t if t.is_file() => Ok(Kind::File),
+        t if t.is_dir() => Ok(Kind::Folder),
+        t if t.is_symlink() => Ok(Kind::Symlink),
+        t if t.is_fifo() && stop.is_root() => Ok(Kind::File),
+        _ => {
+            let text = format!("unrecognized file type for {}", shown(&stop.at));
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        }
     }
+}
+
+fn is_stdin(root: &Path) -> bool {
+    root == Path::new("-")
 }
 
 /// A file whose errors tell its name.

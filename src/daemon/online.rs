@@ -169,6 +169,8 @@ fn announcer(store: &Store, dhts: &[Dht], config: &Config) -> Result<Option<Anno
         provide::Settings { interval: config.provide_interval()?, ..provide::Settings::default() };
     let keys = all_keys(store.clone(), strategy);
     let provider = Provider::new(dhts.to_vec(), dht.records().clone(), settings, keys);
-    let roots_at_once = config.import()?.fast_provide_root.unwrap_or(true);
-    Ok(Some(Announcer { provider, strategy, roots_at_once }))
+    let import = config.import()?;
+    let roots_at_once = import.fast_provide_root.unwrap_or(true);
+    let wait = import.fast_provide_wait.unwrap_or(false);
+    Ok(Some(Announcer { provider, strategy, roots_at_once, wait }))
 }

@@ -54,7 +54,8 @@ fn import(section: &Import) -> Result<Profile, node::Error> {
         hash: section.hash_function.clone(),
         max_file_links: section.file_max_links.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
         max_hamt_fanout: section.hamt_fanout.map(u64::from),
-        trickle: section.dag_layout == Some(DagLayout::Trickle),
+        trickle: section.dag_layout.map(|layout| layout == DagLayout::Trickle),
+        max_directory_links: section.directory_max_links,
         ..Default::default()
     };
     let mut profile = options.profile(defaults)?;

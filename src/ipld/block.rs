@@ -39,6 +39,8 @@ pub struct Prefix {
     pub codec: u64,
     /// Multihash function.
     pub hash: u64,
+    /// Bytes up to which content stands in the CID itself, which is v1 then; 128 at the most.
+    pub inline: Option<u8>,
 }
 
 /// Why bytes do not make a block.
@@ -58,7 +60,7 @@ pub enum BlockError {
 impl Prefix {
     /// CIDv1 under sha2-256.
     pub const fn v1(codec: u64) -> Self {
-        Self { version: Version::V1, codec, hash: hash::SHA2_256 }
+        Self { version: Version::V1, codec, hash: hash::SHA2_256, inline: None }
     }
 
     /// The same, for content of another codec; a v0 prefix stays v0 for dag-pb only.
@@ -72,6 +74,9 @@ impl Prefix {
     /// # Errors
     /// [`CidError::Hash`] for an unknown hash function.
     pub fn cid(&self, data: &[u8]) -> Result<Cid, CidError> {
+        if self.inline.is_some_and(|most| data.len() <= usize::from(most)) {
+            return Ok(Cid::new_v1(self.codec, cid::digest(hash::IDENTITY, data)?));
+        }
         let digest = cid::digest(self.hash, data)?;
         let legacy = self.version == Version::V0
             && self.codec == codec::DAG_PB
@@ -149,7 +154,7 @@ mod tests {
 
     #[test]
     fn v0_is_kept_for_dag_pb_under_sha2_256_only() {
-        let v0 = Prefix { version: Version::V0, codec: codec::DAG_PB, hash: hash::SHA2_256 };
+        let v0 = Prefix { version: Version::V0, ..Prefix::v1(codec::DAG_PB) };
         assert_eq!(v0.cid(b"").unwrap().version(), Version::V0);
         assert_eq!(v0.with_codec(codec::RAW).cid(b"").unwrap().version(), Version::V1);
         let blake3 = Prefix { hash: hash::BLAKE3, ..v0 };

@@ -51,7 +51,12 @@ impl BlockPutOptions {
         };
         let name = match (self.format.as_deref(), self.cid_codec.as_deref()) {
             (Some("v0"), None) => {
-                return Ok(Prefix { version: Version::V0, codec: codec::DAG_PB, hash });
+                return Ok(Prefix {
+                    version: Version::V0,
+                    codec: codec::DAG_PB,
+                    hash,
+                    inline: None,
+                });
             }
             (Some("protobuf"), None) => "dag-pb",
             (Some("cbor"), None) => "dag-cbor",
@@ -63,7 +68,7 @@ impl BlockPutOptions {
         };
         let unknown = || Error::Invalid(format!("unrecognized codec: {name:?}"));
         let codec = codec::by_name(name).ok_or_else(unknown)?;
-        Ok(Prefix { version: Version::V1, codec, hash })
+        Ok(Prefix { version: Version::V1, codec, hash, inline: None })
     }
 }
 

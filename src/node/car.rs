@@ -135,7 +135,7 @@ fn import(
 ) -> Result<(), Error> {
     let (mut import, mut writer) = (CarImport::default(), core.writer());
     for entry in source {
-        let Entry { path, content } = entry.map_err(CarImportError::Source)?;
+        let Entry { path, content, .. } = entry.map_err(CarImportError::Source)?;
         let names: Vec<_> = path.iter().map(|name| String::from_utf8_lossy(name)).collect();
         let Content::File(reader) = content else {
             return Err(Error::Invalid(format!("{:?} is not a file", names.join("/"))));

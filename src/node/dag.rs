@@ -12,7 +12,7 @@ use crate::dag::DagError;
 use crate::dag::order::{Mark, mark};
 use crate::dag::resolve::{Resolved, step};
 use crate::ipld::block::{Block, Prefix};
-use crate::ipld::cid::{Cid, Version, codec, hash};
+use crate::ipld::cid::{Cid, codec, hash};
 use crate::ipld::codec as codecs;
 use crate::ipld::path::Path;
 use crate::task;
@@ -126,7 +126,7 @@ impl Node {
         };
         let stored = codecs::encode(codec, &codecs::decode(input, &data)?)?;
         refuse_big(stored.len(), options.allow_big_block)?;
-        let prefix = Prefix { version: Version::V1, codec, hash: function };
+        let prefix = Prefix { hash: function, ..Prefix::v1(codec) };
         self.keep(Block::hashed(prefix, stored.into())?, options.pin).await
     }
 

@@ -36,6 +36,7 @@ pub use crate::dag::import::{Content, Entry, Source};
 pub use crate::dag::resolve::Resolved;
 pub use crate::dag::tree::{Entries, What};
 pub use crate::dag::walk::Step;
+pub use crate::unixfs::node::{Meta, Mtime};
 pub use error::{Error, Kind};
 pub use network::{Bandwidth, Network, Patience};
 pub use resolve::Place;

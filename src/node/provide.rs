@@ -42,6 +42,18 @@ pub struct Announcer {
     pub strategy: Strategy,
     /// Whether a new root is announced at once (`Import.FastProvideRoot`).
     pub roots_at_once: bool,
+    /// Whether commands wait for that (`Import.FastProvideWait`).
+    pub wait: bool,
+}
+
+/// How one operation's roots are announced; what is not set is as for all of them.
+pub struct Telling<T> {
+    /// Whether at once.
+    pub at_once: Option<bool>,
+    /// Whether the operation goes on until they are.
+    pub wait: Option<bool>,
+    /// Dropped when the operation is over.
+    pub operation: T,
 }
 
 /// What was announced, what waits, and how.
@@ -115,14 +127,19 @@ async fn pinned(store: &Store, out: &mpsc::Sender<Multihash>) -> Result<(), Stor
 impl Node {
     /// Tells the network of DAGs that have just come here: the root at once, the rest in the
     /// background. Peers that wait for one of their blocks get it. Returns at once.
-    pub(super) fn announce(&self, roots: Vec<Cid>) {
+    pub(super) fn announce<T: Send + 'static>(&self, roots: Vec<Cid>, how: Telling<T>) {
         let node = self.clone();
+        let Telling { at_once, wait, operation } = how;
         if self.network.is_none() || roots.is_empty() {
             return;
         }
         task::detach(async move {
-            let first = roots.iter().map(|root| node.announce_root(root));
+            let announcer = node.network().ok().and_then(|network| network.announcer.as_ref());
+            let wait = wait.unwrap_or(announcer.is_some_and(|a| a.wait));
+            let operation = wait.then_some(operation);
+            let first = roots.iter().map(|root| node.announce_root(root, at_once));
             futures_util::future::join_all(first).await;
+            drop(operation);
             for root in roots {
                 if let Err(error) = node.announce_below(root).await {
                     tracing::warn!("{root} is announced in part: {error}");
@@ -131,11 +148,10 @@ impl Node {
         });
     }
 
-    async fn announce_root(&self, root: &Cid) {
+    async fn announce_root(&self, root: &Cid, at_once: Option<bool>) {
         let Ok(network) = self.network() else { return };
-        let Some(announcer) = network.announcer.as_ref().filter(|a| a.roots_at_once) else {
-            return;
-        };
+        let asked = |announcer: &&Announcer| at_once.unwrap_or(announcer.roots_at_once);
+        let Some(announcer) = network.announcer.as_ref().filter(asked) else { return };
         // It waits in the queue then, and is told when there is somebody to tell.
         if let Err(error) = announcer.provider.provide_now(root.hash()).await {
             tracing::debug!("{root} is not announced yet: {error}");

@@ -21,6 +21,7 @@ pub mod http;
 mod id;
 mod log;
 mod ls;
+pub mod mode;
 mod peer;
 mod pin;
 mod ping;

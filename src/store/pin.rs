@@ -78,12 +78,21 @@ impl Pin {
     /// # Errors
     /// [`StoreError::Pin`] for a name that is too long or holds a zero byte.
     pub fn new(cid: Cid, mode: Mode, name: &str) -> Result<Self, StoreError> {
-        if !is_name(name) {
-            return Err(refuse("name", name, NAME_MAX_BYTES));
-        }
+        Self::check_name(name)?;
         let (owner, labels) = (String::new(), BTreeMap::new());
         let name = name.to_owned();
         Ok(Self { cid, mode, name, owner, labels, created: now(), expires: None })
+    }
+
+    /// Whether a pin may be called this.
+    ///
+    /// # Errors
+    /// [`StoreError::Pin`] for a name that is too long or holds a zero byte.
+    pub fn check_name(name: &str) -> Result<(), StoreError> {
+        match is_name(name) {
+            true => Ok(()),
+            false => Err(refuse("name", name, NAME_MAX_BYTES)),
+        }
     }
 
     /// The same for somebody else.

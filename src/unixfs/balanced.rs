@@ -4,6 +4,7 @@
 //! width x depth links, whatever the file's size.
 
 use super::layout::{Emit, close_node};
+use super::node::Meta;
 use super::{Child, UnixfsError};
 use crate::ipld::block::Prefix;
 
@@ -26,48 +27,65 @@ impl Balanced {
     /// # Errors
     /// `emit`'s, or the hash function's.
     pub fn push<E: From<UnixfsError>>(&mut self, leaf: Child, emit: Emit<'_, E>) -> Result<(), E> {
-        let mut child = leaf;
-        for level in 0.. {
+        self.place(0, leaf, emit)
+    }
+
+    /// Puts a node on its level. A full one is closed only when the next comes: it may be the root,
+    /// which is made differently.
+    fn place<E: From<UnixfsError>>(
+        &mut self,
+        from: usize,
+        mut child: Child,
+        emit: Emit<'_, E>,
+    ) -> Result<(), E> {
+        for level in from.. {
             if self.levels.len() == level {
                 self.levels.push(Vec::with_capacity(self.width));
             }
-            self.levels[level].push(child);
             if self.levels[level].len() < self.width {
+                self.levels[level].push(child);
                 break;
             }
-            child = self.close(level, emit)?;
+            let parent = self.close(level, &Meta::NONE, emit)?;
+            self.levels[level].push(child);
+            child = parent;
         }
         Ok(())
     }
 
-    /// Closes what is open and gives the root; `None` when no leaf came.
+    /// Closes what is open and gives the root, which carries `meta` unless it is a leaf; `None` when
+    /// no leaf came.
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn finish<E: From<UnixfsError>>(mut self, emit: Emit<'_, E>) -> Result<Option<Child>, E> {
+    pub fn finish<E: From<UnixfsError>>(
+        mut self,
+        meta: &Meta,
+        emit: Emit<'_, E>,
+    ) -> Result<Option<Child>, E> {
         let mut level = 0;
-        while level < self.levels.len() {
-            let top = level + 1 == self.levels.len();
-            match self.levels[level].len() {
-                0 => {}
-                1 if top => return Ok(self.levels[level].pop()),
-                _ => {
-                    let parent = self.close(level, emit)?;
-                    if top {
-                        return Ok(Some(parent));
-                    }
-                    self.levels[level + 1].push(parent);
-                }
-            }
+        while level + 1 < self.levels.len() {
+            let parent = self.close(level, &Meta::NONE, emit)?;
+            self.place(level + 1, parent, emit)?;
             level += 1;
         }
-        Ok(None)
+        match self.levels.last_mut() {
+            None => Ok(None),
+            // A level above the leaves begins when the second node comes.
+            Some(top) if top.len() == 1 => Ok(top.pop()),
+            Some(_) => self.close(level, meta, emit).map(Some),
+        }
     }
 
     /// Turns the open node of a level into a block.
-    fn close<E: From<UnixfsError>>(&mut self, level: usize, emit: Emit<'_, E>) -> Result<Child, E> {
+    fn close<E: From<UnixfsError>>(
+        &mut self,
+        level: usize,
+        meta: &Meta,
+        emit: Emit<'_, E>,
+    ) -> Result<Child, E> {
         let children = std::mem::take(&mut self.levels[level]);
-        close_node(&children, self.prefix, emit)
+        close_node(&children, self.prefix, meta, emit)
     }
 }
 
@@ -92,7 +110,7 @@ mod tests {
         for i in 0..n {
             tree.push(leaf(i), &mut emit).unwrap();
         }
-        (tree.finish(&mut emit).unwrap(), made)
+        (tree.finish(&Meta::NONE, &mut emit).unwrap(), made)
     }
 
     #[test]

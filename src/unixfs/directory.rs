@@ -1,7 +1,7 @@
 //! Folders: plain while they are small, a HAMT when they are not.
 //!
 //! Owns the decision between the two, which decides CIDs: an estimate of the plain node's size
-//! against a threshold, compared with `>`.
+//! against a threshold, and the number of its links against another, both compared with `>`.
 //!
 //! Source: IPIP-499, boxo `ipld/unixfs/io`.
 
@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::entries::Entries;
 use super::layout::{Emit, seal};
-use super::{Child, Entry, UnixfsError, hamt, node};
+use super::node::{self, Meta};
+use super::{Child, Entry, UnixfsError, hamt};
 use crate::ipld::block::Prefix;
 use crate::ipld::cid::codec;
 use crate::ipld::codec::dag_pb::{Link, Node};
@@ -21,7 +22,7 @@ pub enum Estimate {
     Links,
     /// Serialized size of the plain node (`block`).
     Block,
-    /// Never switch (`disabled`).
+    /// Nothing (`disabled`): the number of links alone decides.
     Disabled,
 }
 
@@ -30,8 +31,10 @@ pub enum Estimate {
 pub struct Settings {
     /// CIDs of the folder's nodes.
     pub prefix: Prefix,
-    /// Bytes above which a folder becomes a HAMT.
+    /// Bytes above which a folder becomes a HAMT; at 0 none ever does.
     pub threshold: u64,
+    /// Links above which a folder becomes a HAMT; at 0 any number is plain.
+    pub links_max: u64,
     /// How those bytes are counted.
     pub estimate: Estimate,
     /// Slots of a shard.
@@ -42,6 +45,7 @@ pub struct Settings {
 #[derive(Debug, Default)]
 pub struct Directory {
     entries: Entries,
+    meta: Meta,
 }
 
 impl Directory {
@@ -69,8 +73,8 @@ impl Directory {
     ) -> Result<Child, E> {
         self.entries.sort()?;
         let prefix = settings.prefix.with_codec(codec::DAG_PB);
-        if self.is_above(settings)? {
-            return hamt::build(&self.entries, settings.fanout, prefix, emit);
+        if self.is_large(settings)? {
+            return hamt::build(&self.entries, settings.fanout, prefix, &self.meta, emit);
         }
         let plain = self.plain()?;
         let tsizes = plain.links.iter().filter_map(|link| link.tsize);
@@ -81,8 +85,23 @@ impl Directory {
         Ok(Child { cid, tsize: own.saturating_add(below), size: 0 })
     }
 
-    /// Whether the folder's size, as the settings count it, is above their threshold.
-    fn is_above(&self, settings: &Settings) -> Result<bool, UnixfsError> {
+    /// Whether it has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What its node is to carry.
+    pub fn carry(&mut self, meta: Meta) {
+        self.meta = meta;
+    }
+
+    /// Whether it has more links than it may, or its size, as the settings count it, is above their
+    /// threshold.
+    fn is_large(&self, settings: &Settings) -> Result<bool, UnixfsError> {
+        let many = settings.links_max > 0 && self.entries.len() as u64 > settings.links_max;
+        if settings.threshold == 0 || many {
+            return Ok(many && settings.threshold > 0);
+        }
         let links = self.entries.names_and_cids();
         Ok(match settings.estimate {
             Estimate::Disabled => false,
@@ -101,7 +120,7 @@ impl Directory {
             Ok(Link { cid, name: Some(Bytes::copy_from_slice(name)), tsize: Some(tsize) })
         };
         let links = self.entries.iter().map(link).collect::<Result<_, UnixfsError>>()?;
-        Ok(Node { links, data: Some(node::directory_payload()) })
+        Ok(Node { links, data: Some(node::with_meta(node::directory_payload(), &self.meta)) })
     }
 }
 
@@ -110,12 +129,44 @@ mod tests {
     use super::*;
 
     fn settings() -> Settings {
-        let prefix = Prefix {
-            version: crate::ipld::cid::Version::V0,
-            codec: codec::DAG_PB,
-            hash: crate::ipld::cid::hash::SHA2_256,
+        let v0 = crate::ipld::cid::Version::V0;
+        let prefix = Prefix { version: v0, ..Prefix::v1(codec::DAG_PB) };
+        let estimate = Estimate::Links;
+        Settings { prefix, threshold: 262_144, links_max: 0, estimate, fanout: 256 }
+    }
+
+    /// Whether a folder of `count` entries with names of `width` bytes becomes a HAMT.
+    fn is_hamt(count: usize, width: usize, meta: Meta, settings: Settings) -> bool {
+        let mut folder = Directory::default();
+        folder.carry(meta);
+        let child = Child { cid: settings.prefix.cid(b"x").unwrap(), tsize: 9, size: 1 };
+        for n in 0..count {
+            folder.insert(format!("{n:0width$}").as_bytes(), child).unwrap();
+        }
+        let mut nodes = 0;
+        let mut count_up = |_| -> Result<(), UnixfsError> {
+            nodes += 1;
+            Ok(())
         };
-        Settings { prefix, threshold: 262_144, estimate: Estimate::Links, fanout: 256 }
+        folder.finish(&settings, &mut count_up).unwrap();
+        nodes > 1
+    }
+
+    #[test]
+    fn thresholds_are_the_last_plain_folder() {
+        // A name of 6 bytes and a CID of 34.
+        let links = Settings { threshold: 40 * 300, ..settings() };
+        assert!(!is_hamt(300, 6, Meta::NONE, links) && is_hamt(301, 6, Meta::NONE, links));
+        // A link of 48 bytes, and 4 for the payload.
+        let block = Settings { threshold: 48 * 300 + 4, estimate: Estimate::Block, ..links };
+        assert!(!is_hamt(300, 6, Meta::NONE, block) && is_hamt(301, 6, Meta::NONE, block));
+        // A mode makes the block larger, and the sum of the links no larger.
+        let meta = Meta { mode: Some(0o755), mtime: None };
+        assert!(is_hamt(300, 6, meta, block) && !is_hamt(300, 6, meta, links));
+        let most = Settings { threshold: 1, links_max: 300, estimate: Estimate::Disabled, ..links };
+        assert!(!is_hamt(300, 6, Meta::NONE, most) && is_hamt(301, 6, Meta::NONE, most));
+        let never = Settings { threshold: 0, ..most };
+        assert!(!is_hamt(301, 6, Meta::NONE, never));
     }
 
     #[test]

@@ -19,7 +19,8 @@ use bytes::Bytes;
 
 use super::entries::Entries;
 use super::layout::{Emit, seal};
-use super::{Child, UnixfsError, node};
+use super::node::{self, Meta};
+use super::{Child, UnixfsError};
 use crate::ipld::block::Prefix;
 use crate::ipld::codec::dag_pb::{Link, Node};
 
@@ -102,7 +103,7 @@ pub fn entry_name(label: &Bytes, fanout: u64) -> Result<Option<Bytes>, UnixfsErr
     }
 }
 
-/// Writes the trie of `entries` and gives its root, children first.
+/// Writes the trie of `entries` and gives its root, which carries `meta`; children first.
 ///
 /// # Errors
 /// [`UnixfsError::TooDeep`] for names that collide on every bit, `emit`'s otherwise.
@@ -110,11 +111,12 @@ pub fn build<E: From<UnixfsError>>(
     entries: &Entries,
     fanout: u64,
     prefix: Prefix,
+    meta: &Meta,
     emit: Emit<'_, E>,
 ) -> Result<Child, E> {
     let place = |index| Placed { index, at: Descent::new(entries.name(index)) };
     let hashed = (0..entries.len()).map(place).collect();
-    Trie { entries, fanout, prefix }.shard(hashed, emit)
+    Trie { entries, fanout, prefix }.shard(hashed, meta, emit)
 }
 
 /// A trie being written.
@@ -140,6 +142,7 @@ impl Trie<'_> {
     fn shard<E: From<UnixfsError>>(
         &self,
         placed: Vec<Placed>,
+        meta: &Meta,
         emit: Emit<'_, E>,
     ) -> Result<Child, E> {
         let mut slots: Vec<Vec<Placed>> = Vec::new();
@@ -158,8 +161,8 @@ impl Trie<'_> {
             below = below.saturating_add(link.tsize.unwrap_or(0));
             links.push(link);
         }
-        let data = Some(node::shard_payload(&bitfield, self.fanout));
-        let (block, own) = seal(&Node { links, data }, self.prefix)?;
+        let payload = node::with_meta(node::shard_payload(&bitfield, self.fanout), meta);
+        let (block, own) = seal(&Node { links, data: Some(payload) }, self.prefix)?;
         let cid = *block.cid();
         emit(block)?;
         Ok(Child { cid, tsize: own.saturating_add(below), size: 0 })
@@ -177,7 +180,7 @@ impl Trie<'_> {
             let name = [label.as_bytes(), self.entries.name(one.index)].concat();
             return Ok(Link { cid: entry.cid, name: Some(name.into()), tsize: Some(entry.tsize) });
         }
-        let child = self.shard(held, emit)?;
+        let child = self.shard(held, &Meta::NONE, emit)?;
         let name = Some(label.as_bytes().to_vec().into());
         Ok(Link { cid: child.cid, name, tsize: Some(child.tsize) })
     }

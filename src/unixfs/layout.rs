@@ -3,8 +3,9 @@
 use bytes::Bytes;
 
 use super::balanced::Balanced;
+use super::node::{self, Meta};
 use super::trickle::Trickle;
-use super::{Child, UnixfsError, node};
+use super::{Child, UnixfsError};
 use crate::ipld::block::{Block, Prefix};
 use crate::ipld::codec::dag_pb::{Link, Node};
 
@@ -52,17 +53,18 @@ impl Builder {
         }
     }
 
-    /// Closes what is open and gives the root.
+    /// Closes what is open and gives the root, which carries `meta` if it stands above leaves: a
+    /// single leaf was made by whoever pushed it.
     ///
     /// # Errors
     /// As [`Self::push`]; a balanced tree of no leaves.
-    pub fn finish<E: From<UnixfsError>>(self, emit: Emit<'_, E>) -> Result<Child, E> {
+    pub fn finish<E: From<UnixfsError>>(self, meta: &Meta, emit: Emit<'_, E>) -> Result<Child, E> {
         match self {
             Self::Balanced(tree) => {
-                let root = tree.finish(emit)?;
+                let root = tree.finish(meta, emit)?;
                 root.ok_or_else(|| UnixfsError::Malformed("a file without chunks").into())
             }
-            Self::Trickle(tree) => tree.finish(emit),
+            Self::Trickle(tree) => tree.finish(meta, emit),
         }
     }
 }
@@ -71,6 +73,7 @@ impl Builder {
 pub(super) fn close_node<E: From<UnixfsError>>(
     children: &[Child],
     prefix: Prefix,
+    meta: &Meta,
     emit: Emit<'_, E>,
 ) -> Result<Child, E> {
     let sizes: Vec<u64> = children.iter().map(|c| c.size).collect();
@@ -79,7 +82,7 @@ pub(super) fn close_node<E: From<UnixfsError>>(
         // The name is present and empty: leaving it out would change every CID.
         .map(|c| Link { cid: c.cid, name: Some(Bytes::new()), tsize: Some(c.tsize) })
         .collect();
-    let pb = Node { links, data: Some(node::file_payload(&sizes)) };
+    let pb = Node { links, data: Some(node::with_meta(node::file_payload(&sizes), meta)) };
     let (block, own) = seal(&pb, prefix)?;
     let cid = *block.cid();
     emit(block)?;

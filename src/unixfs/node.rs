@@ -51,6 +51,25 @@ pub struct Mtime {
     pub nanos: u32,
 }
 
+/// Permissions and a time that a node may carry (UnixFS 1.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// Permission bits (07777).
+    pub mode: Option<u32>,
+    /// Modification time.
+    pub mtime: Option<Mtime>,
+}
+
+impl Meta {
+    /// Neither.
+    pub const NONE: Self = Self { mode: None, mtime: None };
+
+    /// Whether there is nothing to carry.
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+}
+
 /// The UnixFS half of a dag-pb node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FsNode {
@@ -203,6 +222,42 @@ pub fn shard_payload(bitfield: &[u8], fanout: u64) -> Bytes {
     out.into()
 }
 
+/// A payload that carries `meta`, too. Both fields stand last in the format, so that any payload
+/// goes on with them.
+pub fn with_meta(payload: Bytes, meta: &Meta) -> Bytes {
+    if meta.is_none() {
+        return payload;
+    }
+    let mut out = Vec::with_capacity(payload.len().saturating_add(24));
+    out.extend_from_slice(&payload);
+    if let Some(mode) = meta.mode {
+        out.push(0x38);
+        put_varint(&mut out, u64::from(mode));
+    }
+    if let Some(Mtime { seconds, nanos }) = meta.mtime {
+        let mut time = vec![0x08];
+        // Two's complement: a time before 1970 takes ten bytes.
+        put_varint(&mut time, seconds as u64);
+        if nanos > 0 {
+            time.push(0x15);
+            time.extend_from_slice(&nanos.to_le_bytes());
+        }
+        out.push(0x42);
+        put_varint(&mut out, time.len() as u64);
+        out.extend_from_slice(&time);
+    }
+    out.into()
+}
+
+/// A leaf that is a whole file, given as its block, with `meta`: only a dag-pb leaf can carry it,
+/// so a block of anything else stays as it is.
+pub fn leaf_with_meta(block: Bytes, meta: &Meta) -> Bytes {
+    let parsed = dag_pb::Node::decode(&block).ok();
+    let payload = parsed.and_then(|node| node.data).filter(|_| !meta.is_none());
+    let Some(payload) = payload else { return block };
+    dag_pb::Node { links: Vec::new(), data: Some(with_meta(payload, meta)) }.encode().into()
+}
+
 /// What the leaves of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaf {
@@ -254,6 +309,28 @@ mod tests {
             let leaf = FsNode::of(&node).unwrap();
             assert_eq!((leaf.kind, leaf.size, leaf.data.len()), (Kind::File, len as u64, len));
         }
+    }
+
+    #[test]
+    fn what_a_node_carries_reads_back() {
+        let times = [(0, 0), (1_604_320_482, 0), (-1, 999_999_999), (i64::MIN, 1)];
+        for (seconds, nanos) in times {
+            let mtime = Some(Mtime { seconds, nanos });
+            for mode in [None, Some(0), Some(0o644), Some(0o7777)] {
+                let meta = Meta { mode, mtime };
+                let (head, tail) = leaf_frame(Leaf::File, 3);
+                let leaf = leaf_with_meta([head, b"abc".to_vec(), tail].concat().into(), &meta);
+                let read = FsNode::of(&dag_pb::Node::decode(&leaf).unwrap()).unwrap();
+                assert_eq!((read.mode, read.mtime, &read.data[..]), (mode, mtime, &b"abc"[..]));
+                for payload in [directory_payload(), symlink_payload(b"x"), file_payload(&[])] {
+                    let read = FsNode::of(&node(with_meta(payload, &meta).to_vec())).unwrap();
+                    assert_eq!((read.mode, read.mtime), (mode, mtime));
+                }
+            }
+        }
+        let raw = Bytes::from_static(b"raw");
+        let meta = Meta { mode: Some(0o600), mtime: None };
+        assert_eq!(leaf_with_meta(raw.clone(), &meta), raw);
     }
 
     #[test]

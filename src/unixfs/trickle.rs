@@ -7,6 +7,7 @@
 //! Source: boxo `ipld/unixfs/importer/trickle`.
 
 use super::layout::{Emit, close_node};
+use super::node::Meta;
 use super::{Child, UnixfsError};
 use crate::ipld::block::Prefix;
 
@@ -63,23 +64,27 @@ impl Trickle {
         Ok(())
     }
 
-    /// Closes what is open and gives the root. Also a file of one leaf has a root above it; one
+    /// Closes what is open and gives the root, which carries `meta`. Also a file of one leaf has a root above it; one
     /// without leaves is a root alone.
     ///
     /// # Errors
     /// As [`Self::push`].
-    pub fn finish<E: From<UnixfsError>>(mut self, emit: Emit<'_, E>) -> Result<Child, E> {
+    pub fn finish<E: From<UnixfsError>>(
+        mut self,
+        meta: &Meta,
+        emit: Emit<'_, E>,
+    ) -> Result<Child, E> {
         while self.open.len() > 1 {
             self.close(emit)?;
         }
         let root = self.open.pop().unwrap_or_default();
-        close_node(&root.children, self.prefix, emit)
+        close_node(&root.children, self.prefix, meta, emit)
     }
 
     /// Closes the deepest open node, which is not the root, and hands it to the one above.
     fn close<E: From<UnixfsError>>(&mut self, emit: Emit<'_, E>) -> Result<(), E> {
         let Some(done) = self.open.pop() else { return Ok(()) };
-        let child = close_node(&done.children, self.prefix, emit)?;
+        let child = close_node(&done.children, self.prefix, &Meta::NONE, emit)?;
         if let Some(above) = self.open.last_mut() {
             above.children.push(child);
             above.subtrees += 1;

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use henge::dag::import::{Content, Entry};
 use henge::ipld::block::{Block, Prefix};
 use henge::ipld::cid::{Cid, codec};
+use henge::node::Meta;
 use henge::node::Node;
 use henge::node::add::{AddEvent, AddOptions};
 use henge::store::{Core, Store, StoreError, Tuning};
@@ -110,9 +111,10 @@ fn collects(core: &Core, garbage: &[Block]) -> Duration {
 async fn add(node: &Node, n: usize) -> Duration {
     let content = keystream(&format!("collecting-add-{n}"), 256 << 10);
     let content = Content::File(Box::new(Cursor::new(content)));
-    let entry = Entry { path: vec![Bytes::from_static(b"file")], content };
+    let path = vec![Bytes::from_static(b"file")];
+    let entry = Entry { path, content, meta: Meta::NONE };
     let (source, since) = (Box::new(std::iter::once(Ok(entry))), Instant::now());
-    let options = AddOptions { pin: true, ..AddOptions::default() };
+    let options = AddOptions::default();
     let mut events = node.add(source, options).await.unwrap();
     let mut added = false;
     while let Some(event) = events.recv().await {

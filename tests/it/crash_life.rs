@@ -13,6 +13,7 @@ use bytes::Bytes;
 use henge::dag::import::{Content, Entry, Source};
 use henge::ipld::cid::{self, Cid};
 use henge::ipld::path::Path;
+use henge::node::Meta;
 use henge::node::add::{AddEvent, AddOptions};
 use henge::node::block::BlockPutOptions;
 use henge::node::cat::CatOptions;
@@ -351,7 +352,7 @@ impl Hand<'_> {
 fn source(made: &Made) -> Source {
     let file = |path: Vec<Bytes>, seed: &str, size: usize| {
         let content = Content::File(Box::new(Cursor::new(keystream(seed, size))));
-        Ok(Entry { path, content })
+        Ok(Entry { path, content, meta: Meta::NONE })
     };
     let entries: Vec<_> = match made.shape {
         Shape::File(size) => vec![file(vec![Bytes::from_static(b"file")], &made.seed, size)],

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use henge::ipld::block::{Block, Prefix};
-use henge::ipld::cid::{Cid, Multihash, Version, codec, hash};
+use henge::ipld::cid::{Cid, Multihash, codec, hash};
 use henge::ipld::codec as codecs;
 use henge::ipld::codec::dag_pb::{Link, Node};
 use henge::store::backend::Family;
@@ -154,7 +154,7 @@ struct Wide {
 }
 
 fn wide(name: &str, width: usize, leaves: usize) -> Wide {
-    let prefix = |codec| Prefix { version: Version::V1, codec, hash: SHA2_512 };
+    let prefix = |codec| Prefix { hash: SHA2_512, ..Prefix::v1(codec) };
     let (mut blocks, mut middle) = (Vec::new(), Vec::new());
     for m in 0..width {
         let mut children = Vec::new();

@@ -54,7 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What one room may take of another when that is not all of it: names, or endings after a `*`.
 const PARTS: &[(&str, &str, &[&str])] =
-    &[("cli", "node", &["*Options", "Source", "Entry", "Content"])];
+    &[("cli", "node", &["*Options", "Source", "Entry", "Content", "Meta", "Mtime"])];
 
 /// Files that read bytes from strangers: a panic in them is a remote crash.
 const STRANGERS: &[&str] = &[
@@ -82,6 +82,7 @@ const STRANGERS: &[&str] = &[
     "src/gateway/",
     "src/http/trailers.rs",
     "src/rpc/args.rs",
+    "src/rpc/mode.rs",
     "src/rpc/peer.rs",
     "src/rpc/query.rs",
     "src/rpc/http/",

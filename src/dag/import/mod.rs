@@ -7,6 +7,7 @@
 //! read takes its place in the order of the source.
 
 mod hashing;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -20,11 +21,13 @@ use crate::ipld::block::Block;
 use crate::ipld::cid::CidError;
 use crate::store::{StoreError, Writer};
 use crate::unixfs::layout::Builder;
-use crate::unixfs::node::symlink_payload;
+use crate::unixfs::node::{Meta, symlink_payload, with_meta};
 use crate::unixfs::profile::Profile;
 use crate::unixfs::{Child, UnixfsError};
 use hashing::Hashers;
-use tree::{Folder, shown};
+use tree::{Folder, Placed, Rules, shown};
+
+pub use shape::{Shape, Stamp, Take};
 
 /// Deepest folder that is imported: names come from strangers, recursion is bounded by this.
 pub const DEPTH_MAX: usize = 256;
@@ -39,6 +42,8 @@ pub struct Entry {
     pub path: Vec<Bytes>,
     /// What stands there.
     pub content: Content,
+    /// The permissions and the time it came with.
+    pub meta: Meta,
 }
 
 /// What an entry is.
@@ -71,6 +76,8 @@ pub enum Event {
         path: Vec<Bytes>,
         /// Its root.
         child: Child,
+        /// What it came with.
+        meta: Meta,
     },
 }
 
@@ -105,9 +112,9 @@ enum Pending {
     /// A file.
     File(Box<Growing>),
     /// A symlink.
-    Done(Vec<Bytes>, Child),
+    Done(Vec<Bytes>, Child, Meta),
     /// A folder, whatever comes into it.
-    Folder(Vec<Bytes>),
+    Folder(Vec<Bytes>, Meta),
     /// Everything of one root came before this.
     RootEnds,
 }
@@ -115,6 +122,8 @@ enum Pending {
 /// A file whose leaves are being read and hashed.
 struct Growing {
     path: Vec<Bytes>,
+    /// What it came with.
+    own: Meta,
     tree: Builder,
     /// Leaves that are being hashed.
     flying: usize,
@@ -135,7 +144,7 @@ pub struct Importer<'w, 's> {
     hashers: Hashers,
     /// Whether blocks are kept, or only named.
     keep: bool,
-    wrap: bool,
+    shape: Shape,
     pending: VecDeque<Pending>,
     /// The root that is read.
     reading: Option<Root>,
@@ -146,7 +155,7 @@ pub struct Importer<'w, 's> {
 
 impl<'w, 's> Importer<'w, 's> {
     /// An import under `profile` into `writer`; with `keep` unset nothing is stored. The top entries
-    /// become roots, each on its own, or with `wrap` a folder around them.
+    /// become roots, each on its own, or one folder around them.
     ///
     /// # Errors
     /// When threads cannot be started.
@@ -154,17 +163,17 @@ impl<'w, 's> Importer<'w, 's> {
         profile: Profile,
         writer: &'w mut Writer<'s>,
         keep: bool,
-        wrap: bool,
+        shape: Shape,
     ) -> io::Result<Self> {
         Ok(Self {
             profile,
             writer,
             hashers: Hashers::start()?,
             keep,
-            wrap,
+            shape,
             pending: VecDeque::new(),
             reading: None,
-            top: wrap.then(Default::default),
+            top: shape.wrap.then(Default::default),
             roots: Vec::new(),
         })
     }
@@ -175,15 +184,15 @@ impl<'w, 's> Importer<'w, 's> {
     /// The first one met, with what it was about.
     pub fn run(mut self, source: Source, listen: Listener<'_>) -> Result<Vec<Child>, ImportError> {
         for entry in source {
-            let Entry { path, content } = entry?;
+            let Entry { path, content, meta } = entry?;
             self.admit(&path, matches!(content, Content::Directory))?;
             match content {
-                Content::Directory => self.pending.push_back(Pending::Folder(path)),
+                Content::Directory => self.pending.push_back(Pending::Folder(path, meta)),
                 Content::Symlink(target) => {
-                    let child = self.symlink(&target)?;
-                    self.pending.push_back(Pending::Done(path, child));
+                    let child = self.symlink(&target, &meta)?;
+                    self.pending.push_back(Pending::Done(path, child, meta));
                 }
-                Content::File(reader) => self.file(reader, path, listen)?,
+                Content::File(reader) => self.file(reader, path, meta, listen)?,
             }
             self.advance(self.pending.len() >= PENDING_MAX, listen)?;
         }
@@ -200,7 +209,7 @@ impl<'w, 's> Importer<'w, 's> {
             let text = format!("more than {DEPTH_MAX} folders deep: {}", shown(path));
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text).into());
         }
-        if self.wrap {
+        if self.shape.wrap {
             return Ok(());
         }
         match &self.reading {
@@ -220,13 +229,13 @@ impl<'w, 's> Importer<'w, 's> {
         &mut self,
         reader: Box<dyn Read + Send>,
         path: Vec<Bytes>,
+        own: Meta,
         listen: Listener<'_>,
     ) -> Result<(), ImportError> {
-        let Profile { chunker, layout, file_links, .. } = self.profile;
-        let crate::unixfs::chunk::Chunker::Size(size) = chunker;
-        let mut chunks = crate::unixfs::chunk::fixed::Fixed::new(reader, size, self.profile.leaf());
+        let Profile { layout, file_links, .. } = self.profile;
+        let mut chunks = self.profile.chunks(reader, &self.shape.stamp.file(&own));
         let tree = Builder::new(layout, file_links, self.profile.node_prefix());
-        let growing = Growing { path: path.clone(), tree, flying: 0, read: false };
+        let growing = Growing { path: path.clone(), own, tree, flying: 0, read: false };
         self.pending.push_back(Pending::File(Box::new(growing)));
         let prefix = self.profile.leaf_prefix();
         let mut read = 0u64;
@@ -281,18 +290,20 @@ impl<'w, 's> Importer<'w, 's> {
     fn settle(&mut self, pending: Pending, listen: Listener<'_>) -> Result<(), ImportError> {
         match pending {
             Pending::File(file) => {
-                let child = file.tree.finish(&mut |block| self.keep(&block))?;
-                self.done(file.path, child, listen)
+                let meta = self.shape.stamp.file(&file.own);
+                let child = file.tree.finish(&meta, &mut |block| self.keep(&block))?;
+                self.done(file.path, child, file.own, listen)
             }
-            Pending::Done(path, child) => self.done(path, child, listen),
-            Pending::Folder(path) => self.place(&path, None),
+            Pending::Done(path, child, own) => self.done(path, child, own, listen),
+            Pending::Folder(path, own) => self.place(&path, Placed::Folder(own)),
             Pending::RootEnds => {
                 let Some((mut path, folder)) = self.top.take() else { return Ok(()) };
-                let settings = self.profile.directories();
-                let mut tell =
-                    |path: &[Bytes], child| listen(Event::Added { path: path.to_vec(), child });
+                let rules = Rules { settings: self.profile.directories(), shape: self.shape };
+                let mut tell = |path: &[Bytes], child, meta| {
+                    listen(Event::Added { path: path.to_vec(), child, meta })
+                };
                 let mut keep = |block: Block| self.keep(&block);
-                let root = folder.finish(&settings, &mut path, &mut keep, &mut tell)?;
+                let root = folder.finish(&rules, &mut path, &mut keep, &mut tell)?;
                 self.roots.push(root);
                 Ok(())
             }
@@ -304,35 +315,31 @@ impl<'w, 's> Importer<'w, 's> {
         &mut self,
         mut path: Vec<Bytes>,
         child: Child,
+        meta: Meta,
         listen: Listener<'_>,
     ) -> Result<(), ImportError> {
         if matches!(path.as_slice(), [name] if name.is_empty()) {
             path = vec![child.cid.to_string().into()];
         }
-        self.place(&path, Some(child))?;
-        listen(Event::Added { path, child })
+        self.place(&path, Placed::Done(child))?;
+        listen(Event::Added { path, child, meta })
     }
 
-    /// Puts a finished entry, or a folder for `None`, below the root it belongs to.
-    fn place(&mut self, path: &[Bytes], child: Option<Child>) -> Result<(), ImportError> {
-        let above = usize::from(!self.wrap);
-        if let (Some(child), true) = (child, path.len() == above) {
-            self.roots.push(child);
+    /// Puts an entry below the root it belongs to.
+    fn place(&mut self, path: &[Bytes], placed: Placed) -> Result<(), ImportError> {
+        let above = usize::from(!self.shape.wrap);
+        if let (Placed::Done(child), true) = (&placed, path.len() == above) {
+            self.roots.push(*child);
             return Ok(());
         }
         let (root, inside) = path.split_at(above);
         let (_, folder) = self.top.get_or_insert_with(|| (root.to_vec(), Folder::default()));
-        match inside.is_empty() {
-            true => Ok(()),
-            false => Ok(folder.place(inside, child)?),
-        }
+        Ok(folder.place(inside, placed)?)
     }
 
-    fn symlink(&mut self, target: &[u8]) -> Result<Child, ImportError> {
-        let node = crate::ipld::codec::dag_pb::Node {
-            links: Vec::new(),
-            data: Some(symlink_payload(target)),
-        };
+    fn symlink(&mut self, target: &[u8], own: &Meta) -> Result<Child, ImportError> {
+        let payload = with_meta(symlink_payload(target), &self.shape.stamp.symlink(own));
+        let node = crate::ipld::codec::dag_pb::Node { links: Vec::new(), data: Some(payload) };
         let block = Block::hashed(self.profile.node_prefix(), node.encode().into())?;
         let child = Child { cid: *block.cid(), tsize: block.data().len() as u64, size: 0 };
         self.keep(&block)?;

@@ -15,7 +15,7 @@ fn entries(made: &[Made]) -> Source {
             Some(bytes) => Content::File(Box::new(io::Cursor::new(bytes))),
             None => Content::Directory,
         };
-        Ok(Entry { path, content })
+        Ok(Entry { path, content, meta: Meta::NONE })
     };
     Box::new(made.iter().map(entry).collect::<Vec<_>>().into_iter())
 }
@@ -31,8 +31,9 @@ fn import(made: &[Made], wrap: bool) -> Result<(Vec<Child>, Vec<String>), Import
         }
         Ok(())
     };
-    let roots = Importer::new(Profile::V0_2015, &mut writer, true, wrap)?
-        .run(entries(made), &mut listen)?;
+    let roots =
+        Importer::new(Profile::V0_2015, &mut writer, true, Shape { wrap, ..Shape::default() })?
+            .run(entries(made), &mut listen)?;
     Ok((roots, told))
 }
 

@@ -4,37 +4,63 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::ImportError;
+use super::{ImportError, Shape};
 use crate::unixfs::directory::{Directory, Settings};
 use crate::unixfs::layout::Emit;
+use crate::unixfs::node::Meta;
 use crate::unixfs::{Child, UnixfsError};
+
+/// What comes to its place.
+pub enum Placed {
+    /// A finished entry.
+    Done(Child),
+    /// A folder, with what it came with.
+    Folder(Meta),
+}
+
+/// How folders are written.
+pub struct Rules {
+    /// When a folder is spread, and the names of its blocks.
+    pub settings: Settings,
+    /// Which folders stay, and what they carry.
+    pub shape: Shape,
+}
+
+/// Told of each finished folder: its path, its root, what it came with.
+type Tell<'a> = &'a mut dyn FnMut(&[Bytes], Child, Meta) -> Result<(), ImportError>;
 
 /// A folder, and the folders in it, which are not finished either.
 #[derive(Default)]
 pub struct Folder {
     directory: Directory,
+    /// What it came with.
+    own: Meta,
     below: BTreeMap<Bytes, Folder>,
 }
 
 impl Folder {
-    /// Puts a finished entry where its path says, or makes a folder there for `None`; the folders
-    /// above it are made as well. The path is that within this folder, and not empty.
+    /// Puts something where its path in this folder says; the folders above it are made as well. The
+    /// empty path is that of the folder itself.
     ///
     /// # Errors
     /// That a name cannot be one. Names that are there twice are found by [`Self::finish`].
-    pub fn place(&mut self, path: &[Bytes], child: Option<Child>) -> Result<(), UnixfsError> {
+    pub fn place(&mut self, path: &[Bytes], placed: Placed) -> Result<(), UnixfsError> {
+        let child = match placed {
+            Placed::Done(child) => child,
+            Placed::Folder(own) => {
+                self.folder(path).own = own;
+                return Ok(());
+            }
+        };
         let Some((name, above)) = path.split_last() else {
             return Err(UnixfsError::Name(String::new()));
         };
-        let mut at = self;
-        for folder in above {
-            at = at.below.entry(folder.clone()).or_default();
-        }
-        match child {
-            Some(child) => at.directory.insert(name, child)?,
-            None => drop(at.below.entry(name.clone()).or_default()),
-        }
-        Ok(())
+        self.folder(above).directory.insert(name, child)
+    }
+
+    /// The folder at a path, made if it is not there.
+    fn folder(&mut self, path: &[Bytes]) -> &mut Self {
+        path.iter().fold(self, |at, name| at.below.entry(name.clone()).or_default())
     }
 
     /// Writes the folder and all below it, bottom up, and tells of each; `path` is its own. Recursion
@@ -44,27 +70,35 @@ impl Folder {
     /// [`ImportError::Conflict`] tells the path that is there twice; the two functions' own.
     pub fn finish(
         self,
-        settings: &Settings,
+        rules: &Rules,
         path: &mut Vec<Bytes>,
         emit: Emit<'_, ImportError>,
-        tell: &mut dyn FnMut(&[Bytes], Child) -> Result<(), ImportError>,
+        tell: Tell<'_>,
     ) -> Result<Child, ImportError> {
-        let Self { mut directory, below } = self;
+        let Self { mut directory, own, below } = self;
         for (name, folder) in below {
+            if !rules.shape.empty_dirs && folder.is_empty() {
+                continue;
+            }
             path.push(name.clone());
-            let child = folder.finish(settings, path, emit, tell)?;
+            let child = folder.finish(rules, path, emit, tell)?;
             path.pop();
             directory.insert(&name, child)?;
         }
-        let child = directory.finish(settings, emit).map_err(|error| match error {
+        directory.carry(rules.shape.stamp.folder(&own));
+        let child = directory.finish(&rules.settings, emit).map_err(|error| match error {
             ImportError::Unixfs(UnixfsError::Twice(name)) => {
                 path.push(name.into());
                 ImportError::Conflict(shown(path))
             }
             other => other,
         })?;
-        tell(path, child)?;
+        tell(path, child, own)?;
         Ok(child)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.directory.is_empty() && self.below.is_empty()
     }
 }
 

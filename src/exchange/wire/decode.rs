@@ -200,7 +200,7 @@ impl RawBlock {
         let (prefix, digest_bytes) = match prefix.is_empty() {
             true => {
                 let (codec, hash) = (codec::DAG_PB, hash::SHA2_256);
-                (Prefix { version: Version::V0, codec, hash }, None)
+                (Prefix { version: Version::V0, codec, hash, inline: None }, None)
             }
             false => read_prefix(&prefix)?,
         };
@@ -229,7 +229,7 @@ fn read_prefix(mut bytes: &[u8]) -> Option<(Prefix, Option<usize>)> {
     };
     let (codec, hash) = (varint(&mut bytes).ok()?, varint(&mut bytes).ok()?);
     let len = usize::try_from(varint(&mut bytes).ok()?).ok()?;
-    let prefix = Prefix { version, codec, hash };
+    let prefix = Prefix { version, codec, hash, inline: None };
     // The common length is not checked against the function's: hashing once is what it is for.
     Some((prefix, Some(len).filter(|len| *len != 32 || !is_32(hash))))
 }

@@ -54,7 +54,7 @@ fn random(rng: &mut ChaCha8Rng) -> (Outgoing, Vec<(Cid, Bytes)>) {
         rng.fill(data.as_mut_slice());
         let hash = [hash::SHA2_256, hash::BLAKE3, 0x13, 0xb260][rng.random_range(0..4)];
         let version = if rng.random() { cid::Version::V0 } else { cid::Version::V1 };
-        let prefix = Prefix { version, codec: codec::DAG_PB, hash };
+        let prefix = Prefix { version, hash, ..Prefix::v1(codec::DAG_PB) };
         blocks.push(Block::hashed(prefix, Bytes::from(data)).unwrap().into_parts());
     }
     out.blocks = blocks.iter().map(|(cid, _)| *cid).collect();

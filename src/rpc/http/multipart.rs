@@ -4,7 +4,8 @@
 //! is buffered beyond a few pieces: the import takes them as it reads.
 //!
 //! Source: Kubo's `files` multipart format: `filename` percent-encoded, `Content-Type` telling
-//! folders (`application/x-directory`) and symlinks (`application/symlink`).
+//! folders (`application/x-directory`) and symlinks (`application/symlink`), permissions and times
+//! in the name of the part.
 #![cfg_attr(
     not(test),
     deny(
@@ -28,7 +29,8 @@ use multer::{Field, Multipart};
 use tokio::sync::mpsc;
 
 use super::{BodyEnd, Incoming};
-use crate::node::{Content, Entry, Source};
+use crate::node::{Content, Entry, Meta, Source};
+use crate::rpc::mode;
 use crate::task;
 
 /// Entries parsed ahead of the import.
@@ -130,19 +132,21 @@ async fn parse(
     let mut parts = Multipart::new(data, boundary);
     while let Some(field) = in_time(parts.next_field()).await? {
         let path = path_of(&field)?;
+        let meta = mode::read(field.name().unwrap_or_default());
+        let meta = meta.map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
         let kind = field.content_type().map(|mime| mime.essence_str().to_owned());
         let content = match kind.as_deref() {
             Some("application/x-directory") => Content::Directory,
             Some("application/symlink") => Content::Symlink(target(field).await?),
             _ => {
-                if !file(path, field, out).await? {
+                if !file((path, meta), field, out).await? {
                     return Ok(false);
                 }
                 continue;
             }
         };
         // The root of an upload may be sent as a folder without a name: it adds nothing.
-        if !path.is_empty() && out.send(Ok(Entry { path, content })).await.is_err() {
+        if !path.is_empty() && out.send(Ok(Entry { path, content, meta })).await.is_err() {
             return Ok(false);
         }
     }
@@ -151,14 +155,15 @@ async fn parse(
 
 /// Hands a file over and feeds it; tells whether the import still takes entries.
 async fn file(
-    path: Vec<Bytes>,
+    (path, meta): (Vec<Bytes>, Meta),
     mut field: Field<'_>,
     out: &mpsc::Sender<io::Result<Entry>>,
 ) -> io::Result<bool> {
     let path = if path.is_empty() { vec![Bytes::new()] } else { path };
     let (feed, inbox) = mpsc::channel(PIECES);
     let reader = Pieces { inbox, current: Bytes::new(), ended: false };
-    if out.send(Ok(Entry { path, content: Content::File(Box::new(reader)) })).await.is_err() {
+    let content = Content::File(Box::new(reader));
+    if out.send(Ok(Entry { path, content, meta })).await.is_err() {
         return Ok(false);
     }
     loop {
