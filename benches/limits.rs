@@ -30,7 +30,6 @@ type Bench = fn() -> anyhow::Result<()>;
 /// Every bench and its name.
 const BENCHES: &[(&str, Bench)] = &[
     ("chunk", hashing::chunk),
-    ("chunkers", hashing::chunkers),
     ("hash", hashing::hash),
     ("store", storing::put_and_get),
     ("add", adding::add),

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use henge::ipld::block::{Block, Prefix};
 use henge::ipld::cid::codec;
 use henge::unixfs::chunk::Chunker;
-use henge::unixfs::chunk::fixed::Fixed;
 use henge::unixfs::node::Leaf;
 use sha2::Digest as _;
 
@@ -28,10 +27,16 @@ pub fn chunk() -> anyhow::Result<()> {
         })?
         .0)
     };
-    for (name, leaf) in [("chunk, raw leaves", Leaf::Block), ("chunk, dag-pb leaves", Leaf::File)] {
+    for (name, chunker, leaf) in [
+        ("chunk, raw leaves", "default", Leaf::Block),
+        ("chunk, dag-pb leaves", "default", Leaf::File),
+        ("chunk by buzhash", "buzhash", Leaf::Block),
+        ("chunk by rabin", "rabin", Leaf::Block),
+    ] {
+        let chunker: Chunker = chunker.parse()?;
         let ours = || {
             Ok(time(|| {
-                let mut chunks = Fixed::new(input.as_slice(), CHUNK, leaf);
+                let mut chunks = chunker.blocks(input.as_slice(), leaf);
                 while let Some(framed) = chunks.next_block()? {
                     black_box(framed.block);
                 }
@@ -39,27 +44,6 @@ pub fn chunk() -> anyhow::Result<()> {
             })?
             .0)
         };
-        pair(name, "copy in memory", INPUT as u64, ROUNDS, ours, copy)?;
-    }
-    Ok(())
-}
-
-/// Cutting by each chunker, beside copying.
-pub fn chunkers() -> anyhow::Result<()> {
-    let input = random(INPUT);
-    for name in ["size-262144", "rabin", "buzhash"] {
-        let chunker: Chunker = name.parse()?;
-        let ours = || {
-            Ok(time(|| {
-                let mut chunks = chunker.blocks(input.as_slice(), Leaf::Block);
-                while let Some(framed) = chunks.next_block()? {
-                    black_box(framed.block);
-                }
-                Ok(())
-            })?
-            .0)
-        };
-        let copy = || Ok(time(|| Ok(drop(black_box(input.to_vec()))))?.0);
         pair(name, "copy in memory", INPUT as u64, ROUNDS, ours, copy)?;
     }
     Ok(())

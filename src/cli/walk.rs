@@ -178,8 +178,9 @@ impl Walk {
                 stops.push(Stop { at: root.clone(), path: vec![name] });
                 continue;
             }
+            let root = plain(root);
             let at = match rules.follow {
-                Follow::Never => root.clone(),
+                Follow::Never => root.to_owned(),
                 _ => root.canonicalize().map_err(|e| named("lstat", root, &e))?,
             };
             let meta = fs::symlink_metadata(&at).map_err(|e| named("lstat", root, &e))?;
@@ -255,6 +256,11 @@ impl Walk {
         let path = below(&folder.path, &name);
         Ok(!self.rules.ignore.leaves_out(path.get(1..).unwrap_or_default(), kind.is_dir()))
     }
+}
+
+/// Without the `./` in front, so that one place is met under one name.
+fn plain(root: &Path) -> &Path {
+    root.strip_prefix(".").ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(root)
 }
 
 fn below(path: &[Bytes], name: &OsStr) -> Vec<Bytes> {

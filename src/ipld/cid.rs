@@ -16,7 +16,7 @@
 
 use std::str::FromStr;
 
-use multihash_codetable::{Code, MultihashDigest};
+pub use super::digest::digest;
 
 /// Largest digest held inline, in bytes: identity CIDs may carry up to 128 (IPIP-512).
 pub const DIGEST_MAX_BYTES: usize = 128;
@@ -88,34 +88,16 @@ pub mod hash {
     /// BLAKE3 with a 32-byte digest.
     pub const BLAKE3: u64 = 0x1e;
 
-    /// Functions that henge computes, by the names of the multihash table.
-    const NAMES: &[(u64, &str)] = &[
-        (IDENTITY, "identity"),
-        (0x11, "sha1"),
-        (SHA2_256, "sha2-256"),
-        (0x13, "sha2-512"),
-        (0x14, "sha3-512"),
-        (0x15, "sha3-384"),
-        (0x16, "sha3-256"),
-        (0x17, "sha3-224"),
-        (0x1a, "keccak-224"),
-        (0x1b, "keccak-256"),
-        (0x1c, "keccak-384"),
-        (0x1d, "keccak-512"),
-        (BLAKE3, "blake3"),
-        (0xb220, "blake2b-256"),
-        (0xb240, "blake2b-512"),
-        (0xb260, "blake2s-256"),
-    ];
+    /// Git's.
+    pub const SHA1: u64 = 0x11;
+    /// SHAKE-256 with a 64-byte digest.
+    pub const SHAKE_256: u64 = 0x19;
+    /// Bitcoin's: sha2-256 of the sha2-256.
+    pub const DBL_SHA2_256: u64 = 0x56;
 
-    /// The number of a function by its name.
+    /// The number of a function by its name. It may be one under which no block is taken.
     pub fn by_name(name: &str) -> Option<u64> {
-        NAMES.iter().find(|(_, n)| *n == name).map(|(c, _)| *c)
-    }
-
-    /// The function's name, or `None` for one that henge does not compute.
-    pub fn name(code: u64) -> Option<&'static str> {
-        NAMES.iter().find(|(c, _)| *c == code).map(|(_, n)| *n)
+        crate::ipld::multicodec::hash_by_name(name)
     }
 }
 
@@ -214,31 +196,9 @@ pub fn check(cid: &Cid) -> Result<(), CidError> {
 }
 
 /// Whether Kubo accepts blocks under this hash function (boxo `verifcid`).
-fn is_allowed(code: u64) -> bool {
+pub(super) fn is_allowed(code: u64) -> bool {
     matches!(code,
-        0x00 | 0x11..=0x1e | 0x56 | 0xb214..=0xb240 | 0xb254..=0xb260)
-}
-
-/// Hashes `data` under the multihash function `code`.
-///
-/// # Errors
-/// [`CidError::Hash`] for a function that henge cannot compute, or an identity digest longer
-/// than [`DIGEST_MAX_BYTES`].
-pub fn digest(code: u64, data: &[u8]) -> Result<Multihash, CidError> {
-    let too_long = |_| CidError::Hash(format!("identity digest of {} bytes", data.len()));
-    match code {
-        hash::IDENTITY => Multihash::wrap(code, data).map_err(too_long),
-        hash::SHA2_256 => {
-            use sha2::Digest as _;
-            Multihash::wrap(code, &sha2::Sha256::digest(data)).map_err(too_long)
-        }
-        _ => {
-            let function = Code::try_from(code)
-                .map_err(|_| CidError::Hash(format!("0x{code:x} is not a known hash function")))?;
-            let hash = function.digest(data);
-            Multihash::wrap(code, hash.digest()).map_err(too_long)
-        }
-    }
+        0x00 | 0x11..=0x17 | 0x19..=0x1e | 0x56 | 0xb214..=0xb240 | 0xb254..=0xb260)
 }
 
 /// Prints `cid` in `base`; v0 stays base58btc unless `upgrade` turns it into v1.

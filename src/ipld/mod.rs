@@ -6,6 +6,7 @@ pub mod car;
 pub mod cid;
 pub mod codec;
 pub mod describe;
+mod digest;
 pub mod multibase;
 pub mod multicodec;
 pub mod path;

@@ -145,6 +145,12 @@ pub fn hash_name(code: u64) -> Option<String> {
     named.or_else(|| hashes().into_iter().find(|(known, _)| *known == code).map(|(_, name)| name))
 }
 
+/// The number of a hash function by its name.
+pub fn hash_by_name(name: &str) -> Option<u64> {
+    let refused = REFUSED_HASHES.iter().find(|(_, known)| *known == name).map(|(code, _)| *code);
+    refused.or_else(|| hashes().into_iter().find(|(_, known)| known == name).map(|(code, _)| code))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,9 @@
 // Figures and seeds are said on standard output, which libtest shows of tests that fail.
 #![allow(clippy::print_stdout)]
 
+mod add_meta;
+mod add_options;
+mod add_walk;
 mod bad_args;
 mod bad_input;
 mod beside;

@@ -180,10 +180,9 @@ impl FromStr for Permissions {
         };
         let refused =
             |_| format!("could not convert value {text:?} to type \"uint\" (for option \"-mode\")");
-        match digits.starts_with('+') {
-            true => u32::from_str("+").map(Self).map_err(refused),
-            false => u32::from_str_radix(digits, base).map(Self).map_err(refused),
-        }
+        // What Rust would take beyond that is a sign.
+        let digits = if digits.starts_with('+') { "" } else { digits };
+        u32::from_str_radix(digits, base).map(Self).map_err(refused)
     }
 }
 
