@@ -39,6 +39,11 @@ fn the_fixtures_of_the_specification_hold() {
     let cases = cases();
     for (name, case) in &cases {
         let block = block_of(case);
+        // Later than what is deployed: a payload that is JSON, not a CID.
+        if name == "jws-signature-pld" {
+            assert!(decode(&block).unwrap_err().to_string().contains("a payload is a CID"));
+            continue;
+        }
         let value = decode(&block).unwrap_or_else(|e| panic!("{name}: {e}"));
         let told = json(&case["datamodel.dag-json.pretty"]);
         assert_eq!(shown(&value), shown(&told), "{name}");
@@ -52,7 +57,7 @@ fn the_fixtures_of_the_specification_hold() {
         assert_eq!(seen, value.links(), "{name}");
         assert_eq!(seen.len(), usize::from(name.starts_with("jws")), "{name}");
     }
-    assert_eq!(cases.len(), 9);
+    assert_eq!(cases.len(), 10);
 }
 
 #[test]

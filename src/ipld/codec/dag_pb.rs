@@ -277,8 +277,8 @@ fn scan<'a>(
     while let Some((tag, at)) = cursor.tag() {
         match tag {
             TAG_LINK if !links_done => {
-                let start = cursor.at;
                 let body = cursor.delimited()?;
+                let start = cursor.at.saturating_sub(body.len());
                 visit(Field::Link(read_link(body, start)?))?;
                 links_seen = true;
             }
