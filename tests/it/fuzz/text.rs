@@ -126,7 +126,7 @@ pub const QUERY: Target = Target {
             },
         })
     },
-    per_byte: 96,
+    per_byte: 128,
     beside: 8192,
     stack: STACK_BYTES,
 };
@@ -144,7 +144,7 @@ pub const REQUEST: Target = Target {
         ])
     },
     run: request,
-    per_byte: 96,
+    per_byte: 128,
     beside: 32 << 10,
     stack: STACK_BYTES,
 };
@@ -196,7 +196,7 @@ pub const REDIRECTS: Target = Target {
             }
         })
     },
-    per_byte: 96,
+    per_byte: 128,
     beside: 256 << 10,
     stack: STACK_BYTES,
 };
@@ -255,7 +255,7 @@ pub const UNITS: Target = Target {
             format!("{bytes} {time}")
         })
     },
-    per_byte: 96,
+    per_byte: 128,
     beside: 4096,
     stack: STACK_BYTES,
 };
@@ -285,7 +285,7 @@ pub const CHUNKER: Target = Target {
             Err(error) => error.to_string(),
         })
     },
-    per_byte: 16,
+    per_byte: 64,
     beside: 4096,
     stack: STACK_BYTES,
 };
@@ -316,7 +316,7 @@ pub const PEER: Target = Target {
             format!("{target} {peer} {block} {listen}")
         })
     },
-    per_byte: 64,
+    per_byte: 128,
     beside: 8192,
     stack: STACK_BYTES,
 };
