@@ -2,19 +2,26 @@
 //!
 //! `cargo bench` runs all of them, `cargo bench -- add cat` some. Every line is a median, and every
 //! ratio is the median of ratios of pairs that ran one after the other, so that it holds when the
-//! machine's speed drifts. `HENGE_BENCH_MIB` sets the size of the file that add and cat move.
+//! machine's speed drifts. `HENGE_BENCH_MIB` sets the size of the file that add, cat and car move,
+//! `HENGE_BENCH_FILES` the most small files.
 
 // A bench reports on standard output.
 #![allow(clippy::print_stdout)]
 
+#[path = "limits/adding.rs"]
+mod adding;
 #[path = "limits/clock.rs"]
 mod clock;
-#[path = "limits/commands.rs"]
-mod commands;
 #[path = "limits/fetching.rs"]
 mod fetching;
+#[path = "limits/ground.rs"]
+mod ground;
 #[path = "limits/hashing.rs"]
 mod hashing;
+#[path = "limits/peers.rs"]
+mod peers;
+#[path = "limits/reading.rs"]
+mod reading;
 #[path = "limits/storing.rs"]
 mod storing;
 
@@ -25,8 +32,12 @@ const BENCHES: &[(&str, Bench)] = &[
     ("chunk", hashing::chunk),
     ("hash", hashing::hash),
     ("store", storing::put_and_get),
-    ("add", commands::add),
-    ("cat", commands::cat),
+    ("add", adding::add),
+    ("files", adding::files),
+    ("size", adding::size),
+    ("full", adding::full),
+    ("cat", reading::cat),
+    ("car", reading::car),
     ("fetch", fetching::fetching),
 ];
 

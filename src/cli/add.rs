@@ -95,10 +95,8 @@ impl Add {
         let shown = self.progress.unwrap_or_else(|| stderr().is_terminal() && !self.is_quiet());
         let total = (shown && !piped).then(|| walk::total_bytes(&roots, rules));
         let mut view = View::new(&self, link.prints_json(), progress::bytes(total, Some(shown)));
-        let ask = Ask::new("add")
-            .options(&self.options)?
-            .option("progress", shown)
-            .body(Body::Files(source));
+        let options = AddOptions { progress: shown, ..self.options.clone() };
+        let ask = Ask::new("add").options(&options)?.body(Body::Files(source));
         link.each(ask, |event| view.show(event)).await?;
         view.end()
     }

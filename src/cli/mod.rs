@@ -15,7 +15,7 @@ mod config;
 mod daemon;
 mod dag;
 mod diag;
-mod extract;
+pub mod extract;
 mod from;
 mod get;
 mod id;

@@ -63,7 +63,7 @@ impl Dag {
                     at = self.entry(&at, name, way).await?;
                     rest = below;
                 }
-                codec::DAG_CBOR | codec::DAG_JSON | codec::CBOR | codec::JSON => {
+                codec::DAG_CBOR | codec::DAG_JSON | codec::DAG_JOSE | codec::CBOR | codec::JSON => {
                     match self.inside(&at, rest).await? {
                         Some((link, used)) => {
                             at = link;

@@ -80,16 +80,20 @@ fn import(
 ) -> Result<Vec<Cid>, Error> {
     let mut writer = core.writer();
     let keep = !options.only_hash;
-    let mut importer = Importer::new(profile, &mut writer, keep).map_err(ImportError::Source)?;
+    let importer =
+        Importer::new(profile, &mut writer, keep, options.shape()).map_err(ImportError::Source)?;
     let mut last = None;
     let mut listen = |event: Event| -> Result<(), ImportError> {
+        if matches!(event, Event::Progress { .. }) && !options.progress {
+            return Ok(());
+        }
         // The last event tells the root: it is held back until the root is durable.
         match last.replace(event) {
             Some(earlier) => send(out, &earlier),
             None => Ok(()),
         }
     };
-    let roots = importer.run(source, options.shape(), &mut listen)?;
+    let roots = importer.run(source, &mut listen)?;
     if keep {
         let name = options.pin_name.as_deref().unwrap_or_default();
         let pin = |root: &crate::unixfs::Child| Pin::new(root.cid, Mode::Recursive, name);

@@ -13,7 +13,7 @@ use crate::dag::order::{Mark, mark};
 use crate::dag::resolve::{Resolved, step};
 use crate::ipld::block::{Block, Prefix};
 use crate::ipld::cid::{Cid, codec, hash};
-use crate::ipld::codec as codecs;
+use crate::ipld::codec::{self as codecs, CodecError};
 use crate::ipld::path::Path;
 use crate::task;
 
@@ -96,10 +96,12 @@ impl Node {
         let output = codec_by_name(options.output_codec.as_deref().unwrap_or("dag-json"))?;
         let resolved = self.dag.resolve(path).await?;
         let block = self.dag.block(&resolved.cid).await?;
+        let root = codecs::decode(resolved.cid.codec(), block.data())
+            .map_err(|cause| refused(&resolved.cid, cause))?;
+        // As it is: names in dag-pb that are no text would not come through the data model.
         if resolved.inside.is_empty() && output == resolved.cid.codec() {
             return Ok(block.data().to_vec());
         }
-        let root = codecs::decode(resolved.cid.codec(), block.data())?;
         let mut at = &root;
         for name in &resolved.inside {
             at = step(at, name).ok_or_else(|| DagError::NoLink {
@@ -201,6 +203,16 @@ impl Node {
         }
         stat.done = true;
         Ok(stat)
+    }
+}
+
+/// What a codec says of a block, with the block's name.
+fn refused(cid: &Cid, error: CodecError) -> Error {
+    match error {
+        CodecError::Malformed { .. } => {
+            DagError::Malformed { cid: Box::new(*cid), cause: error.to_string() }.into()
+        }
+        other => other.into(),
     }
 }
 

@@ -1,43 +1,27 @@
 //! `add`.
 
 use futures_util::StreamExt as _;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Args, Body, Error, Reply, Router, reply};
 use crate::node::add::{AddEvent, AddOptions};
 use crate::node::{Meta, Mtime};
 
-/// Options that shape the reply.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Shape {
-    #[serde(alias = "p")]
-    progress: bool,
-}
-
 /// Imports the uploaded files; tells of bytes read only where that was asked for.
 pub async fn add(router: &Router, args: Args, body: Body) -> Result<Reply, Error> {
     let options: AddOptions = args.options()?;
-    let Shape { progress } = args.options()?;
     let Body::Files(source) = body else {
         return Err(Error::no_file("path"));
     };
     let print = args.printer();
     let events = reply::receive(router.node.add(source, options).await?);
-    let shown = events.filter_map(move |event| {
-        let value = match event {
-            Ok(AddEvent::Progress { .. }) if !progress => None,
-            Ok(AddEvent::Progress { name, bytes }) => {
-                Some(Ok(json!({ "Name": name, "Bytes": bytes })))
-            }
-            Ok(AddEvent::Added { name, cid, size, meta }) => {
-                let row = json!({ "Name": name, "Hash": print(&cid), "Size": size.to_string() });
-                Some(Ok(carrying(row, &meta)))
-            }
-            Err(error) => Some(Err(Error::from(error))),
-        };
-        std::future::ready(value)
+    let shown = events.map(move |event| match event {
+        Ok(AddEvent::Progress { name, bytes }) => Ok(json!({ "Name": name, "Bytes": bytes })),
+        Ok(AddEvent::Added { name, cid, size, meta }) => {
+            let row = json!({ "Name": name, "Hash": print(&cid), "Size": size.to_string() });
+            Ok(carrying(row, &meta))
+        }
+        Err(error) => Err(Error::from(error)),
     });
     Ok(Reply::Lines(Box::pin(shown)))
 }

@@ -5,7 +5,7 @@
 //! shape the reply, and hold no behaviour.
 
 mod add;
-mod args;
+pub mod args;
 mod bitswap;
 mod block;
 mod body;
@@ -22,11 +22,11 @@ mod id;
 mod log;
 mod ls;
 pub mod mode;
-mod peer;
+pub mod peer;
 mod pin;
 mod ping;
 mod provide;
-mod query;
+pub mod query;
 mod read;
 mod refs;
 mod reply;

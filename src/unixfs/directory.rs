@@ -5,10 +5,9 @@
 //!
 //! Source: IPIP-499, boxo `ipld/unixfs/io`.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
+use super::entries::Entries;
 use super::layout::{Emit, seal};
 use super::node::{self, Meta};
 use super::{Child, Entry, UnixfsError, hamt};
@@ -45,17 +44,12 @@ pub struct Settings {
 /// A folder in the making.
 #[derive(Debug, Default)]
 pub struct Directory {
-    entries: BTreeMap<Bytes, Entry>,
+    entries: Entries,
     meta: Meta,
 }
 
 impl Directory {
-    /// An empty one that carries `meta`.
-    pub fn new(meta: Meta) -> Self {
-        Self { entries: BTreeMap::new(), meta }
-    }
-
-    /// Adds or replaces an entry.
+    /// Adds an entry. That its name is there already is found by [`Self::finish`].
     ///
     /// # Errors
     /// [`UnixfsError::Name`] for names that no path can spell: empty, `.`, `..`, or with `/`.
@@ -64,56 +58,69 @@ impl Directory {
             return Err(UnixfsError::Name(String::from_utf8_lossy(name).into_owned()));
         }
         let entry = Entry { cid: child.cid, tsize: child.tsize };
-        self.entries.insert(Bytes::copy_from_slice(name), entry);
+        self.entries.push(name, entry);
         Ok(())
     }
 
     /// Writes the folder, children before parents, and gives its root.
     ///
     /// # Errors
-    /// `emit`'s, or the HAMT's.
+    /// [`UnixfsError::Twice`]; `emit`'s, or the HAMT's.
     pub fn finish<E: From<UnixfsError>>(
-        self,
+        mut self,
         settings: &Settings,
         emit: Emit<'_, E>,
     ) -> Result<Child, E> {
+        self.entries.sort()?;
         let prefix = settings.prefix.with_codec(codec::DAG_PB);
-        if self.is_large(settings) {
-            let entries: Vec<(Bytes, Entry)> = self.entries.into_iter().collect();
-            return hamt::build(&entries, settings.fanout, prefix, &self.meta, emit);
+        if self.is_large(settings)? {
+            return hamt::build(&self.entries, settings.fanout, prefix, &self.meta, emit);
         }
-        let below = self.entries.values().fold(0u64, |sum, e| sum.saturating_add(e.tsize));
-        let (block, own) = seal(&self.plain(), prefix)?;
+        let plain = self.plain()?;
+        let tsizes = plain.links.iter().filter_map(|link| link.tsize);
+        let below = tsizes.fold(0u64, u64::saturating_add);
+        let (block, own) = seal(&plain, prefix)?;
         let cid = *block.cid();
         emit(block)?;
         Ok(Child { cid, tsize: own.saturating_add(below), size: 0 })
     }
 
-    fn is_large(&self, settings: &Settings) -> bool {
-        let links = self.entries.len() as u64;
-        let many = settings.links_max > 0 && links > settings.links_max;
-        settings.threshold > 0 && (many || self.estimated(settings.estimate) > settings.threshold)
+    /// Whether it has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
-    fn estimated(&self, how: Estimate) -> u64 {
-        match how {
-            Estimate::Disabled => 0,
-            Estimate::Block => self.plain().encode().len() as u64,
-            Estimate::Links => {
-                let row = |(name, e): (&Bytes, &Entry)| name.len() + e.cid.encoded_len();
-                self.entries.iter().map(row).fold(0, |sum, n| sum + n as u64)
-            }
+    /// What its node is to carry.
+    pub fn carry(&mut self, meta: Meta) {
+        self.meta = meta;
+    }
+
+    /// Whether it has more links than it may, or its size, as the settings count it, is above their
+    /// threshold.
+    fn is_large(&self, settings: &Settings) -> Result<bool, UnixfsError> {
+        let many = settings.links_max > 0 && self.entries.len() as u64 > settings.links_max;
+        if settings.threshold == 0 || many {
+            return Ok(many && settings.threshold > 0);
         }
+        let links = self.entries.names_and_cids();
+        Ok(match settings.estimate {
+            Estimate::Disabled => false,
+            Estimate::Links => links > settings.threshold,
+            // The node holds them all: a folder of a million entries is not written to be measured.
+            Estimate::Block => {
+                links > settings.threshold
+                    || self.plain()?.encode().len() as u64 > settings.threshold
+            }
+        })
     }
 
-    fn plain(&self) -> Node {
-        let link = |(name, e): (&Bytes, &Entry)| Link {
-            cid: e.cid,
-            name: Some(name.clone()),
-            tsize: Some(e.tsize),
+    fn plain(&self) -> Result<Node, UnixfsError> {
+        let link = |found: Result<(&[u8], Entry), UnixfsError>| {
+            let (name, Entry { cid, tsize }) = found?;
+            Ok(Link { cid, name: Some(Bytes::copy_from_slice(name)), tsize: Some(tsize) })
         };
-        let links = self.entries.iter().map(link).collect();
-        Node { links, data: Some(node::with_meta(node::directory_payload(), &self.meta)) }
+        let links = self.entries.iter().map(link).collect::<Result<_, UnixfsError>>()?;
+        Ok(Node { links, data: Some(node::with_meta(node::directory_payload(), &self.meta)) })
     }
 }
 
@@ -130,7 +137,8 @@ mod tests {
 
     /// Whether a folder of `count` entries with names of `width` bytes becomes a HAMT.
     fn is_hamt(count: usize, width: usize, meta: Meta, settings: Settings) -> bool {
-        let mut folder = Directory::new(meta);
+        let mut folder = Directory::default();
+        folder.carry(meta);
         let child = Child { cid: settings.prefix.cid(b"x").unwrap(), tsize: 9, size: 1 };
         for n in 0..count {
             folder.insert(format!("{n:0width$}").as_bytes(), child).unwrap();

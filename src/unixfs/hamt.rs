@@ -17,9 +17,10 @@
 
 use bytes::Bytes;
 
+use super::entries::Entries;
 use super::layout::{Emit, seal};
 use super::node::{self, Meta};
-use super::{Child, Entry, UnixfsError};
+use super::{Child, UnixfsError};
 use crate::ipld::block::Prefix;
 use crate::ipld::codec::dag_pb::{Link, Node};
 
@@ -107,72 +108,82 @@ pub fn entry_name(label: &Bytes, fanout: u64) -> Result<Option<Bytes>, UnixfsErr
 /// # Errors
 /// [`UnixfsError::TooDeep`] for names that collide on every bit, `emit`'s otherwise.
 pub fn build<E: From<UnixfsError>>(
-    entries: &[(Bytes, Entry)],
+    entries: &Entries,
     fanout: u64,
     prefix: Prefix,
     meta: &Meta,
     emit: Emit<'_, E>,
 ) -> Result<Child, E> {
-    let hashed: Vec<Placed<'_>> = entries
-        .iter()
-        .map(|(name, entry)| Placed { name, entry, at: Descent::new(name) })
-        .collect();
-    shard(hashed, fanout, prefix, meta, emit)
+    let place = |index| Placed { index, at: Descent::new(entries.name(index)) };
+    let hashed = (0..entries.len()).map(place).collect();
+    Trie { entries, fanout, prefix }.shard(hashed, meta, emit)
 }
 
-struct Placed<'a> {
-    name: &'a Bytes,
-    entry: &'a Entry,
+/// A trie being written.
+struct Trie<'a> {
+    entries: &'a Entries,
+    fanout: u64,
+    prefix: Prefix,
+}
+
+/// An entry on its way down.
+struct Placed {
+    index: usize,
     at: Descent,
 }
 
-/// One shard and all below it. Recursion is bounded by the hash: at most 64 / 3 levels.
 #[allow(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
     reason = "written, not read: every slot is below the fanout"
 )]
-fn shard<E: From<UnixfsError>>(
-    entries: Vec<Placed<'_>>,
-    fanout: u64,
-    prefix: Prefix,
-    meta: &Meta,
-    emit: Emit<'_, E>,
-) -> Result<Child, E> {
-    let mut slots: Vec<Vec<Placed<'_>>> = Vec::new();
-    slots.resize_with(fanout as usize, Vec::new);
-    for mut placed in entries {
-        let slot = placed.at.slot(fanout)?;
-        slots[slot as usize].push(placed);
+impl Trie<'_> {
+    /// One shard and all below it. Recursion is bounded by the hash: at most 64 / 3 levels.
+    fn shard<E: From<UnixfsError>>(
+        &self,
+        placed: Vec<Placed>,
+        meta: &Meta,
+        emit: Emit<'_, E>,
+    ) -> Result<Child, E> {
+        let mut slots: Vec<Vec<Placed>> = Vec::new();
+        slots.resize_with(self.fanout as usize, Vec::new);
+        for mut one in placed {
+            let slot = one.at.slot(self.fanout)?;
+            slots[slot as usize].push(one);
+        }
+        let mut links = Vec::new();
+        let mut bitfield = vec![0u8; self.fanout as usize / 8];
+        let mut below = 0u64;
+        for (slot, held) in slots.into_iter().enumerate().filter(|(_, held)| !held.is_empty()) {
+            let link = self.link(&slot_prefix(slot as u64, self.fanout), held, emit)?;
+            let byte = bitfield.len() - 1 - slot / 8;
+            bitfield[byte] |= 1 << (slot % 8);
+            below = below.saturating_add(link.tsize.unwrap_or(0));
+            links.push(link);
+        }
+        let payload = node::with_meta(node::shard_payload(&bitfield, self.fanout), meta);
+        let (block, own) = seal(&Node { links, data: Some(payload) }, self.prefix)?;
+        let cid = *block.cid();
+        emit(block)?;
+        Ok(Child { cid, tsize: own.saturating_add(below), size: 0 })
     }
-    let mut links = Vec::new();
-    let mut bitfield = vec![0u8; fanout as usize / 8];
-    let mut below = 0u64;
-    for (slot, mut held) in slots.into_iter().enumerate() {
-        let label = slot_prefix(slot as u64, fanout);
-        let link = match held.len() {
-            0 => continue,
-            1 => {
-                let Some(one) = held.pop() else { continue };
-                let name = [label.as_bytes(), one.name].concat();
-                Link { cid: one.entry.cid, name: Some(name.into()), tsize: Some(one.entry.tsize) }
-            }
-            _ => {
-                let child = shard(held, fanout, prefix, &Meta::NONE, emit)?;
-                Link { cid: child.cid, name: Some(label.into()), tsize: Some(child.tsize) }
-            }
-        };
-        let byte = bitfield.len() - 1 - slot / 8;
-        bitfield[byte] |= 1 << (slot % 8);
-        below = below.saturating_add(link.tsize.unwrap_or(0));
-        links.push(link);
+
+    /// The link of one slot: to its only entry, or to a shard of all of them.
+    fn link<E: From<UnixfsError>>(
+        &self,
+        label: &str,
+        held: Vec<Placed>,
+        emit: Emit<'_, E>,
+    ) -> Result<Link, E> {
+        if let [one] = held.as_slice() {
+            let entry = self.entries.entry(one.index)?;
+            let name = [label.as_bytes(), self.entries.name(one.index)].concat();
+            return Ok(Link { cid: entry.cid, name: Some(name.into()), tsize: Some(entry.tsize) });
+        }
+        let child = self.shard(held, &Meta::NONE, emit)?;
+        let name = Some(label.as_bytes().to_vec().into());
+        Ok(Link { cid: child.cid, name, tsize: Some(child.tsize) })
     }
-    let payload = node::with_meta(node::shard_payload(&bitfield, fanout), meta);
-    let pb = Node { links, data: Some(payload) };
-    let (block, own) = seal(&pb, prefix)?;
-    let cid = *block.cid();
-    emit(block)?;
-    Ok(Child { cid, tsize: own.saturating_add(below), size: 0 })
 }
 
 /// Upper-case hex digits in front of every label.

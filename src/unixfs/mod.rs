@@ -9,6 +9,7 @@
 pub mod balanced;
 pub mod chunk;
 pub mod directory;
+pub mod entries;
 pub mod hamt;
 pub mod layout;
 pub mod node;
@@ -56,6 +57,9 @@ pub enum UnixfsError {
     /// A name that no link can carry.
     #[error("invalid name {0:?}")]
     Name(String),
+    /// A folder has two entries of this name.
+    #[error("{0:?} is there twice")]
+    Twice(String),
     /// The hash function refused.
     #[error("{0}")]
     Hash(String),

@@ -59,6 +59,26 @@ fn node_modules() -> Result<PathBuf, String> {
     })
 }
 
+/// A folder with the JavaScript importer and the script that drives it.
+///
+/// # Errors
+/// Why it cannot be had.
+pub fn importer() -> Result<PathBuf, String> {
+    let wanted = concat!(
+        include_str!("clients/importer/package.json"),
+        include_str!("clients/importer/importer.mjs")
+    );
+    run(Command::new("node").arg("--version"))?;
+    installed("importer", wanted, |folder| {
+        for name in ["package.json", "importer.mjs"] {
+            let from = source("importer").join(name);
+            std::fs::copy(from, folder.join(name)).map_err(|e| e.to_string())?;
+        }
+        let flags = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"];
+        run(Command::new("npm").args(flags).current_dir(folder)).map(drop)
+    })
+}
+
 /// Python with the packages.
 fn python() -> Result<PathBuf, String> {
     let wanted = include_str!("clients/py/requirements.txt");

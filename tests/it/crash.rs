@@ -3,6 +3,7 @@
 //!
 //! The life that is killed is this binary again, told by a variable (`crash_life.rs`).
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -23,7 +24,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::crash_life::{LIFE, Plan};
-use crate::crash_log::{Log, Made, Shape};
+use crate::crash_log::{Log, Made, Reader, Shape};
 use crate::harness::{keystream, soak};
 use crate::store_faults::{kept, pins, present};
 
@@ -101,6 +102,7 @@ pub struct Trial {
     pub figures: Figures,
     seed: u64,
     full: bool,
+    log: RefCell<Reader>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -110,10 +112,12 @@ impl Trial {
         dir.disable_cleanup(std::env::var_os("HENGE_KEEP").is_some());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let rng = ChaCha8Rng::seed_from_u64(seed);
-        let trial = Self { dir, rng, figures: Figures::default(), seed, full, runtime };
+        let (figures, log) = Default::default();
+        let mut trial = Self { dir, rng, figures, seed, full, log, runtime };
         let plan = trial.plan(0);
         repo::init(&plan.root, &InitOptions::default()).unwrap();
         std::fs::write(&plan.log, "").unwrap();
+        trial.log = RefCell::new(Reader::new(plan.log));
         trial
     }
 
@@ -124,7 +128,11 @@ impl Trial {
     }
 
     pub fn log(&self) -> Log {
-        Log::read(&self.plan(0).log)
+        self.log.borrow_mut().now().clone()
+    }
+
+    fn acknowledged(&self) -> usize {
+        self.log.borrow_mut().now().acknowledged()
     }
 
     /// Writes a line as a life does.
@@ -136,10 +144,10 @@ impl Trial {
     /// One life from its start to its kill.
     pub fn live_and_die(&mut self, life: usize, variables: &[(&str, &Path)]) {
         let plan = self.plan(life);
-        let before = self.log().acknowledged();
+        let before = self.acknowledged();
         let mut child = Life::start(&plan, &self.dir.path().join("stderr"), variables);
         let began = Instant::now();
-        while self.log().acknowledged() < before + ACKNOWLEDGED_A_LIFE {
+        while self.acknowledged() < before + ACKNOWLEDGED_A_LIFE {
             assert!(began.elapsed() < LIFE_MAX, "a life is stuck");
             child.still_runs();
             std::thread::sleep(Duration::from_millis(5));
@@ -154,7 +162,7 @@ impl Trial {
         };
         std::thread::sleep(Duration::from_millis(self.rng.random_range(0..most)));
         child.kill();
-        let told = self.log().acknowledged() - before;
+        let told = self.acknowledged() - before;
         let fewest = self.figures.fewest_acknowledged.unwrap_or(told).min(told);
         self.figures.fewest_acknowledged = Some(fewest);
         self.figures.kills += 1;
@@ -164,7 +172,7 @@ impl Trial {
     fn large_add_begins(&self) -> bool {
         let until = Instant::now() + Duration::from_millis(if self.full { 10_000 } else { 200 });
         while Instant::now() < until {
-            if self.log().large_add_under_way() {
+            if self.log.borrow_mut().now().large_add_under_way() {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(2));

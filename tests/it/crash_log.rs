@@ -6,7 +6,9 @@
 //! lines of one root are in order.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use henge::store::Mode;
 
@@ -74,6 +76,8 @@ pub struct Log {
     pub roots: BTreeSet<String>,
     /// What is acknowledged as unpinned, with its seed; nothing that could pin it was begun since.
     pub gone: BTreeMap<String, String>,
+    /// The same by seed: thousands of lines ask for one.
+    gone_of: BTreeMap<String, BTreeSet<String>>,
     /// Roots whose unpin was begun: nobody was told of its end.
     pub unpinning: BTreeSet<String>,
     /// Seeds whose add was begun, with the size.
@@ -102,7 +106,9 @@ impl Log {
                 self.collecting = false;
             }
             ["adding", seed, size] => {
-                self.gone.retain(|_, gone| gone != seed);
+                for cid in self.gone_of.remove(seed).unwrap_or_default() {
+                    self.gone.remove(&cid);
+                }
                 self.adding.insert(seed.to_owned(), size.parse().unwrap());
             }
             ["added", cid, seed, shape] => {
@@ -127,11 +133,10 @@ impl Log {
             ["unpinned", cid] => {
                 self.unpinning.remove(cid);
                 let (made, _) = self.live.remove(cid).expect("it was pinned");
+                self.gone_of.entry(made.seed.clone()).or_default().insert(cid.to_owned());
                 self.gone.insert(cid.to_owned(), made.seed);
             }
-            ["pinning", cid] => {
-                self.gone.remove(cid);
-            }
+            ["pinning", cid] => self.may_return(cid),
             ["stayed", cid] => {
                 self.unpinning.remove(cid);
             }
@@ -150,11 +155,18 @@ impl Log {
     fn hold(&mut self, cid: &str, mode: Mode, made: Made) {
         self.adding.remove(&made.seed);
         self.loose.remove(cid);
-        self.gone.remove(cid);
+        self.may_return(cid);
         if made.shape != Shape::Part {
             self.roots.insert(cid.to_owned());
         }
         self.live.insert(cid.to_owned(), (made, mode));
+    }
+
+    fn may_return(&mut self, cid: &str) {
+        let seed = self.gone.remove(cid);
+        if let Some(of) = seed.and_then(|seed| self.gone_of.get_mut(&seed)) {
+            of.remove(cid);
+        }
     }
 
     pub fn count(&self, verb: &str) -> usize {
@@ -173,6 +185,34 @@ impl Log {
     /// Bytes of content that pins hold, about.
     pub fn live_bytes(&self) -> usize {
         self.live.values().map(|(made, _)| made.size()).sum()
+    }
+}
+
+/// A log that grows, read on from where it was left.
+#[derive(Default)]
+pub struct Reader {
+    path: PathBuf,
+    read: u64,
+    log: Log,
+}
+
+impl Reader {
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, ..Self::default() }
+    }
+
+    /// What it tells by now.
+    pub fn now(&mut self) -> &Log {
+        let mut text = String::new();
+        let mut file = File::open(&self.path).unwrap();
+        file.seek(SeekFrom::Start(self.read)).unwrap();
+        file.read_to_string(&mut text).unwrap();
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        for line in whole {
+            self.log.apply(line.trim_end());
+            self.read += line.len() as u64;
+        }
+        &self.log
     }
 }
 

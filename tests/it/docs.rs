@@ -33,13 +33,13 @@ fn interop_md_names_tests_that_are_there() {
         let function = format!("fn {test}()");
         assert!(sources.iter().any(|text| text.contains(&function)), "{test} is gone");
     }
-    // And the other way round: each trap that is tested has its row.
+    // And the other way round: each trap or incident that is tested has its row.
     // Not spelled in one piece: this file is a source, too.
-    let beginning = ["fn ", "trap_"].concat();
-    for text in &sources {
-        for rest in text.split(&beginning).skip(1) {
+    for kind in ["trap_", "incident_"] {
+        let beginning = ["fn ", kind].concat();
+        for rest in sources.iter().flat_map(|text| text.split(&beginning).skip(1)) {
             let name = rest.split('(').next().unwrap_or_default();
-            assert!(INTEROP.contains(&format!("`trap_{name}`")), "trap_{name} is not told of");
+            assert!(INTEROP.contains(&format!("`{kind}{name}`")), "{kind}{name} is not told of");
         }
     }
 }

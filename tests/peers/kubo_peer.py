@@ -76,6 +76,9 @@ class Kubo:
     def add(self, path):
         return {"cid": self.text("AddFile", path.encode(), ctypes.c_bool(False))}
 
+    def hash(self, path):
+        return {"cid": self.text("AddFile", path.encode(), ctypes.c_bool(True))}
+
     def get(self, cid, dest):
         return self.done("Download", cid.encode(), dest.encode())
 

@@ -1,8 +1,10 @@
 //! Hashing on every core, results in the order of submission.
+//!
+//! Small leaves travel together: handing one over costs more than hashing it.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -11,23 +13,30 @@ use crate::ipld::cid::CidError;
 use crate::task;
 use crate::unixfs::chunk::fixed::Framed;
 
-/// Chunks in flight for each core: enough that no core waits for the reader, and the whole memory
+/// Batches in flight for each core: enough that no core waits for the reader, and the whole memory
 /// of an import beyond the write buffers.
-const CHUNKS_A_CORE: usize = 4;
+const BATCHES_A_CORE: usize = 4;
+/// Bytes from which on a batch goes off; a single chunk may be larger.
+const BATCH_BYTES: usize = 128 << 10;
+/// Leaves with which it does: their content may be next to nothing.
+const BATCH_LEAVES: usize = 128;
 
+/// A leaf, and the bytes of content in it.
 type Hashed = Result<(Block, usize), CidError>;
 
 struct Job {
-    prefix: Prefix,
-    framed: Framed,
-    reply: SyncSender<Hashed>,
+    leaves: Vec<(Prefix, Framed)>,
+    reply: SyncSender<Vec<Hashed>>,
 }
 
 /// Threads that hash; they end when this is dropped.
 pub struct Hashers {
     jobs: Option<SyncSender<Job>>,
     threads: Vec<JoinHandle<()>>,
-    flying: VecDeque<Receiver<Hashed>>,
+    gathered: Vec<(Prefix, Framed)>,
+    gathered_bytes: usize,
+    flying: VecDeque<Receiver<Vec<Hashed>>>,
+    landed: std::vec::IntoIter<Hashed>,
     most: usize,
 }
 
@@ -38,7 +47,7 @@ impl Hashers {
     /// When the system refuses a thread.
     pub fn start() -> io::Result<Self> {
         let cores = task::cores();
-        let most = cores * CHUNKS_A_CORE;
+        let most = cores * BATCHES_A_CORE;
         let (jobs, inbox) = sync_channel::<Job>(most);
         let inbox = Arc::new(Mutex::new(inbox));
         let mut threads = Vec::with_capacity(cores);
@@ -46,32 +55,63 @@ impl Hashers {
             let inbox = Arc::clone(&inbox);
             threads.push(task::thread(&format!("hash-{n}"), move || work(&inbox))?);
         }
-        Ok(Self { jobs: Some(jobs), threads, flying: VecDeque::new(), most })
+        Ok(Self {
+            jobs: Some(jobs),
+            threads,
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            flying: VecDeque::new(),
+            landed: Vec::new().into_iter(),
+            most,
+        })
     }
 
-    /// Hands a chunk over. [`Self::take`] must be called between submissions: it holds the bound.
+    /// Hands a leaf over. [`Self::take`] must be called between submissions: it holds the bound.
     pub fn submit(&mut self, prefix: Prefix, framed: Framed) {
-        let (reply, answer) = sync_channel(1);
-        if let Some(jobs) = &self.jobs {
-            // The threads live as long as this handle, so the channel is open.
-            let _ = jobs.send(Job { prefix, framed, reply });
+        self.gathered_bytes += framed.block.len();
+        self.gathered.push((prefix, framed));
+        if self.gathered_bytes >= BATCH_BYTES || self.gathered.len() >= BATCH_LEAVES {
+            self.flush();
         }
+    }
+
+    /// Sends off what is gathered.
+    fn flush(&mut self) {
+        let leaves = std::mem::take(&mut self.gathered);
+        self.gathered_bytes = 0;
+        let Some(jobs) = self.jobs.as_ref().filter(|_| !leaves.is_empty()) else { return };
+        let (reply, answer) = sync_channel(1);
+        // The threads live as long as this handle, so the channel is open.
+        let _ = jobs.send(Job { leaves, reply });
         self.flying.push_back(answer);
     }
 
-    /// The next result in order: waits for it when as many as allowed are in flight, or when
-    /// `all` are wanted; `None` when there is nothing to wait for.
+    /// The next result in order: waits for it when as many as allowed are in flight, or when `all`
+    /// are wanted; `None` when there is nothing to wait for.
     ///
     /// # Errors
     /// The hash function's.
     pub fn take(&mut self, all: bool) -> Result<Option<(Block, usize)>, CidError> {
-        if !all && self.flying.len() < self.most {
-            return Ok(None);
-        }
-        let Some(answer) = self.flying.pop_front() else { return Ok(None) };
-        match answer.recv() {
-            Ok(hashed) => hashed.map(Some),
-            Err(_) => Err(CidError::Hash("the hashing thread is gone".into())),
+        loop {
+            if let Some(hashed) = self.landed.next() {
+                return hashed.map(Some);
+            }
+            if all {
+                self.flush();
+            }
+            let Some(next) = self.flying.front() else { return Ok(None) };
+            let landed = match all || self.flying.len() >= self.most {
+                true => next.recv().map_err(|_| TryRecvError::Disconnected),
+                false => next.try_recv(),
+            };
+            match landed {
+                Ok(landed) => self.landed = landed.into_iter(),
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => {
+                    return Err(CidError::Hash("the hashing thread is gone".into()));
+                }
+            }
+            self.flying.pop_front();
         }
     }
 }
@@ -90,9 +130,11 @@ impl Drop for Hashers {
 fn work(inbox: &Mutex<Receiver<Job>>) {
     loop {
         let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { prefix, framed, reply }) = job else { return };
-        let hashed = Block::hashed(prefix, framed.block).map(|block| (block, framed.content));
+        let Ok(Job { leaves, reply }) = job else { return };
+        let hash = |(prefix, framed): (Prefix, Framed)| {
+            Block::hashed(prefix, framed.block).map(|block| (block, framed.content))
+        };
         // Nobody waits any more when the import has failed.
-        let _ = reply.send(hashed);
+        let _ = reply.send(leaves.into_iter().map(hash).collect());
     }
 }

@@ -1,12 +1,18 @@
 //! Import: files, folders and symlinks become DAGs in the store.
 //!
-//! Synchronous from end to end: reading files, hashing and RocksDB all are. Runs on a thread of
+//! Synchronous from end to end: reading files, hashing and the store all are. Runs on a thread of
 //! its own; what it makes known goes through [`Importer`]'s callback.
+//!
+//! All files are one pipeline: while the leaves of some are hashed, the next ones are read. What was
+//! read takes its place in the order of the source.
 
 mod hashing;
 mod shape;
+#[cfg(test)]
+mod tests;
+mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use bytes::Bytes;
@@ -14,17 +20,20 @@ use bytes::Bytes;
 use crate::ipld::block::Block;
 use crate::ipld::cid::CidError;
 use crate::store::{StoreError, Writer};
-use crate::unixfs::directory::Directory;
 use crate::unixfs::layout::Builder;
 use crate::unixfs::node::{Meta, symlink_payload, with_meta};
 use crate::unixfs::profile::Profile;
 use crate::unixfs::{Child, UnixfsError};
 use hashing::Hashers;
+use tree::{Folder, Placed, Rules, shown};
 
 pub use shape::{Shape, Stamp, Take};
 
 /// Deepest folder that is imported: names come from strangers, recursion is bounded by this.
 pub const DEPTH_MAX: usize = 256;
+
+/// Entries that wait for their turn before reading stops for them.
+const PENDING_MAX: usize = 4096;
 
 /// Something to import, at a path relative to the import's root.
 pub struct Entry {
@@ -98,10 +107,34 @@ pub enum ImportError {
 /// Where events go; an error stops the import.
 pub type Listener<'a> = &'a mut dyn FnMut(Event) -> Result<(), ImportError>;
 
-/// A folder in the making, or a finished entry.
-enum Tree {
-    Done(Child),
-    Folder(Meta, BTreeMap<Bytes, Tree>),
+/// What was read, and waits for its turn.
+enum Pending {
+    /// A file.
+    File(Box<Growing>),
+    /// A symlink.
+    Done(Vec<Bytes>, Child, Meta),
+    /// A folder, whatever comes into it.
+    Folder(Vec<Bytes>, Meta),
+    /// Everything of one root came before this.
+    RootEnds,
+}
+
+/// A file whose leaves are being read and hashed.
+struct Growing {
+    path: Vec<Bytes>,
+    /// What it came with.
+    own: Meta,
+    tree: Builder,
+    /// Leaves that are being hashed.
+    flying: usize,
+    /// Whether its last leaf was read.
+    read: bool,
+}
+
+/// The entry at the top to which those that come belong.
+struct Root {
+    name: Bytes,
+    is_folder: bool,
 }
 
 /// An import in progress.
@@ -112,101 +145,196 @@ pub struct Importer<'w, 's> {
     /// Whether blocks are kept, or only named.
     keep: bool,
     shape: Shape,
+    pending: VecDeque<Pending>,
+    /// The root that is read.
+    reading: Option<Root>,
+    /// The folder that is a root, in the making, and its path.
+    top: Option<(Vec<Bytes>, Folder)>,
+    roots: Vec<Child>,
 }
 
 impl<'w, 's> Importer<'w, 's> {
-    /// An import under `profile` into `writer`; with `keep` unset nothing is stored.
+    /// An import under `profile` into `writer`; with `keep` unset nothing is stored. The top entries
+    /// become roots, each on its own, or one folder around them.
     ///
     /// # Errors
     /// When threads cannot be started.
-    pub fn new(profile: Profile, writer: &'w mut Writer<'s>, keep: bool) -> io::Result<Self> {
-        let shape = Shape::default();
-        Ok(Self { profile, writer, hashers: Hashers::start()?, keep, shape })
+    pub fn new(
+        profile: Profile,
+        writer: &'w mut Writer<'s>,
+        keep: bool,
+        shape: Shape,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            profile,
+            writer,
+            hashers: Hashers::start()?,
+            keep,
+            shape,
+            pending: VecDeque::new(),
+            reading: None,
+            top: shape.wrap.then(Default::default),
+            roots: Vec::new(),
+        })
     }
 
-    /// Imports every entry and gives the roots: the top entries, each on its own and finished
-    /// before the next begins, or one folder around them.
+    /// Imports every entry and gives the roots.
     ///
     /// # Errors
     /// The first one met, with what it was about.
-    pub fn run(
-        &mut self,
-        source: Source,
-        shape: Shape,
-        listen: Listener<'_>,
-    ) -> Result<Vec<Child>, ImportError> {
-        self.shape = shape;
-        let mut top: BTreeMap<Bytes, Tree> = BTreeMap::new();
-        let mut roots = Vec::new();
+    pub fn run(mut self, source: Source, listen: Listener<'_>) -> Result<Vec<Child>, ImportError> {
         for entry in source {
-            let Entry { mut path, content, meta } = entry?;
-            if !shape.wrap && begins_root(&top, &path) {
-                self.finish(std::mem::take(&mut top), &mut roots, listen)?;
-            }
-            let leaf = match content {
-                Content::Directory => Tree::Folder(meta, BTreeMap::new()),
-                Content::File(reader) => Tree::Done(self.file(reader, &path, &meta, listen)?),
-                Content::Symlink(target) => Tree::Done(self.symlink(&target, &meta)?),
-            };
-            if let Tree::Done(child) = leaf {
-                if matches!(path.as_slice(), [name] if name.is_empty()) {
-                    path = vec![child.cid.to_string().into()];
+            let Entry { path, content, meta } = entry?;
+            self.admit(&path, matches!(content, Content::Directory))?;
+            match content {
+                Content::Directory => self.pending.push_back(Pending::Folder(path, meta)),
+                Content::Symlink(target) => {
+                    let child = self.symlink(&target, &meta)?;
+                    self.pending.push_back(Pending::Done(path, child, meta));
                 }
-                listen(Event::Added { path: path.clone(), child, meta })?;
+                Content::File(reader) => self.file(reader, path, meta, listen)?,
             }
-            place(&mut top, &path, leaf)?;
+            self.advance(self.pending.len() >= PENDING_MAX, listen)?;
         }
-        if shape.wrap {
-            return Ok(vec![self.folder(&Meta::NONE, top, &mut Vec::new(), listen)?]);
-        }
-        self.finish(top, &mut roots, listen)?;
-        Ok(roots)
+        self.pending.push_back(Pending::RootEnds);
+        self.advance(true, listen)?;
+        Ok(self.roots)
     }
 
-    /// Builds the top entries that are complete.
-    fn finish(
+    /// Refuses a path that cannot be, and sees where a root ends: two may have one name, as files of
+    /// that name from two folders do.
+    fn admit(&mut self, path: &[Bytes], is_folder: bool) -> Result<(), ImportError> {
+        let Some(name) = path.first() else { return Err(UnixfsError::Name(String::new()).into()) };
+        if path.len() > DEPTH_MAX {
+            let text = format!("more than {DEPTH_MAX} folders deep: {}", shown(path));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text).into());
+        }
+        if self.shape.wrap {
+            return Ok(());
+        }
+        match &self.reading {
+            Some(root) if path.len() > 1 && root.name == *name => {
+                let below_file = || ImportError::Conflict(shown(path));
+                return root.is_folder.then_some(()).ok_or_else(below_file);
+            }
+            Some(_) => self.pending.push_back(Pending::RootEnds),
+            None => {}
+        }
+        self.reading = Some(Root { name: name.clone(), is_folder: is_folder || path.len() > 1 });
+        Ok(())
+    }
+
+    /// Reads one file to its end: chunks go off to be hashed while the next ones are read.
+    fn file(
         &mut self,
-        top: BTreeMap<Bytes, Tree>,
-        roots: &mut Vec<Child>,
+        reader: Box<dyn Read + Send>,
+        path: Vec<Bytes>,
+        own: Meta,
         listen: Listener<'_>,
     ) -> Result<(), ImportError> {
-        for (name, tree) in top {
-            roots.push(match tree {
-                Tree::Done(child) => child,
-                Tree::Folder(meta, entries) => {
-                    self.folder(&meta, entries, &mut vec![name], listen)?
-                }
-            });
+        let Profile { layout, file_links, .. } = self.profile;
+        let mut chunks = self.profile.chunks(reader, &self.shape.stamp.file(&own));
+        let tree = Builder::new(layout, file_links, self.profile.node_prefix());
+        let growing = Growing { path: path.clone(), own, tree, flying: 0, read: false };
+        self.pending.push_back(Pending::File(Box::new(growing)));
+        let prefix = self.profile.leaf_prefix();
+        let mut read = 0u64;
+        while let Some(framed) = chunks.next_block()? {
+            read += framed.content as u64;
+            self.hashers.submit(prefix, framed);
+            if let Some(Pending::File(file)) = self.pending.back_mut() {
+                file.flying += 1;
+            }
+            self.advance(false, listen)?;
+            listen(Event::Progress { path: path.clone(), bytes: read })?;
+        }
+        if let Some(Pending::File(file)) = self.pending.back_mut() {
+            file.read = true;
         }
         Ok(())
     }
 
-    /// Builds folders from the bottom up. Recursion is bounded by [`DEPTH_MAX`].
-    fn folder(
-        &mut self,
-        meta: &Meta,
-        entries: BTreeMap<Bytes, Tree>,
-        path: &mut Vec<Bytes>,
-        listen: Listener<'_>,
-    ) -> Result<Child, ImportError> {
-        let mut directory = Directory::new(self.shape.stamp.folder(meta));
-        for (name, tree) in entries {
-            let child = match tree {
-                Tree::Done(child) => child,
-                Tree::Folder(_, below) if below.is_empty() && !self.shape.empty_dirs => continue,
-                Tree::Folder(meta, below) => {
-                    path.push(name.clone());
-                    let child = self.folder(&meta, below, path, listen)?;
-                    path.pop();
-                    child
+    /// Places what has its turn. Waits for leaves in flight when there are as many as allowed, or
+    /// for `all` of them.
+    fn advance(&mut self, all: bool, listen: Listener<'_>) -> Result<(), ImportError> {
+        loop {
+            while let Some(first) = self.pending.pop_front() {
+                match first {
+                    Pending::File(file) if file.flying > 0 || !file.read => {
+                        self.pending.push_front(Pending::File(file));
+                        break;
+                    }
+                    other => self.settle(other, listen)?,
                 }
-            };
-            directory.insert(&name, child)?;
+            }
+            match self.hashers.take(all)? {
+                Some((block, content)) => self.leaf(&block, content)?,
+                None => return Ok(()),
+            }
         }
-        let settings = self.profile.directories();
-        let child = directory.finish(&settings, &mut |block| self.keep(&block))?;
-        listen(Event::Added { path: path.clone(), child, meta: *meta })?;
-        Ok(child)
+    }
+
+    /// Takes a leaf of the first file that waits for any: they come in the order they were read in.
+    fn leaf(&mut self, block: &Block, content: usize) -> Result<(), ImportError> {
+        let Some(Pending::File(mut file)) = self.pending.pop_front() else { return Ok(()) };
+        self.keep(block)?;
+        let tsize = block.data().len() as u64;
+        let child = Child { cid: *block.cid(), tsize, size: content as u64 };
+        file.tree.push(child, &mut |block| self.keep(&block))?;
+        file.flying -= 1;
+        self.pending.push_front(Pending::File(file));
+        Ok(())
+    }
+
+    /// Gives a finished entry its place, or ends a root.
+    fn settle(&mut self, pending: Pending, listen: Listener<'_>) -> Result<(), ImportError> {
+        match pending {
+            Pending::File(file) => {
+                let meta = self.shape.stamp.file(&file.own);
+                let child = file.tree.finish(&meta, &mut |block| self.keep(&block))?;
+                self.done(file.path, child, file.own, listen)
+            }
+            Pending::Done(path, child, own) => self.done(path, child, own, listen),
+            Pending::Folder(path, own) => self.place(&path, Placed::Folder(own)),
+            Pending::RootEnds => {
+                let Some((mut path, folder)) = self.top.take() else { return Ok(()) };
+                let rules = Rules { settings: self.profile.directories(), shape: self.shape };
+                let mut tell = |path: &[Bytes], child, meta| {
+                    listen(Event::Added { path: path.to_vec(), child, meta })
+                };
+                let mut keep = |block: Block| self.keep(&block);
+                let root = folder.finish(&rules, &mut path, &mut keep, &mut tell)?;
+                self.roots.push(root);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells of a file or symlink and places it.
+    fn done(
+        &mut self,
+        mut path: Vec<Bytes>,
+        child: Child,
+        meta: Meta,
+        listen: Listener<'_>,
+    ) -> Result<(), ImportError> {
+        if matches!(path.as_slice(), [name] if name.is_empty()) {
+            path = vec![child.cid.to_string().into()];
+        }
+        self.place(&path, Placed::Done(child))?;
+        listen(Event::Added { path, child, meta })
+    }
+
+    /// Puts an entry below the root it belongs to.
+    fn place(&mut self, path: &[Bytes], placed: Placed) -> Result<(), ImportError> {
+        let above = usize::from(!self.shape.wrap);
+        if let (Placed::Done(child), true) = (&placed, path.len() == above) {
+            self.roots.push(*child);
+            return Ok(());
+        }
+        let (root, inside) = path.split_at(above);
+        let (_, folder) = self.top.get_or_insert_with(|| (root.to_vec(), Folder::default()));
+        Ok(folder.place(inside, placed)?)
     }
 
     fn symlink(&mut self, target: &[u8], own: &Meta) -> Result<Child, ImportError> {
@@ -218,96 +346,10 @@ impl<'w, 's> Importer<'w, 's> {
         Ok(child)
     }
 
-    /// One file: chunks are read here, hashed on every core, and taken back in order.
-    fn file(
-        &mut self,
-        reader: Box<dyn Read + Send>,
-        path: &[Bytes],
-        own: &Meta,
-        listen: Listener<'_>,
-    ) -> Result<Child, ImportError> {
-        let Profile { layout, file_links, .. } = self.profile;
-        let meta = self.shape.stamp.file(own);
-        let mut chunks = self.profile.chunks(reader, &meta);
-        let mut tree = Builder::new(layout, file_links, self.profile.node_prefix());
-        let prefix = self.profile.leaf_prefix();
-        let mut read = 0u64;
-        loop {
-            let framed = chunks.next_block()?;
-            let ended = framed.is_none();
-            if let Some(framed) = framed {
-                read += framed.content as u64;
-                self.hashers.submit(prefix, framed);
-            }
-            while let Some((block, content)) = self.hashers.take(ended)? {
-                self.leaf(&mut tree, block, content)?;
-            }
-            if ended {
-                break;
-            }
-            listen(Event::Progress { path: path.to_vec(), bytes: read })?;
-        }
-        tree.finish(&meta, &mut |block| self.keep(&block))
-    }
-
-    fn leaf(
-        &mut self,
-        tree: &mut Builder,
-        block: Block,
-        content: usize,
-    ) -> Result<(), ImportError> {
-        self.keep(&block)?;
-        let tsize = block.data().len() as u64;
-        let child = Child { cid: *block.cid(), tsize, size: content as u64 };
-        tree.push(child, &mut |block| self.keep(&block))
-    }
-
     fn keep(&mut self, block: &Block) -> Result<(), ImportError> {
         if self.keep {
             self.writer.put(block)?;
         }
         Ok(())
-    }
-}
-
-/// Whether a path is that of another root than the one being built. Two roots may have one name:
-/// files of that name from two folders.
-fn begins_root(top: &BTreeMap<Bytes, Tree>, path: &[Bytes]) -> bool {
-    let same = |name: &Bytes| path.len() > 1 && path.first() == Some(name);
-    top.keys().next().is_some_and(|name| !same(name))
-}
-
-/// Puts an entry where its path says, making the folders above it.
-fn place(top: &mut BTreeMap<Bytes, Tree>, path: &[Bytes], leaf: Tree) -> Result<(), ImportError> {
-    let shown = || {
-        let names: Vec<_> = path.iter().map(|n| String::from_utf8_lossy(n)).collect();
-        names.join("/")
-    };
-    if path.len() > DEPTH_MAX {
-        let text = format!("more than {DEPTH_MAX} folders deep: {}", shown());
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, text).into());
-    }
-    let Some((name, above)) = path.split_last() else {
-        return Err(UnixfsError::Name(String::new()).into());
-    };
-    let mut at = top;
-    for folder in above {
-        let next =
-            at.entry(folder.clone()).or_insert_with(|| Tree::Folder(Meta::NONE, BTreeMap::new()));
-        match next {
-            Tree::Folder(_, entries) => at = entries,
-            Tree::Done(_) => return Err(ImportError::Conflict(shown())),
-        }
-    }
-    match (at.get_mut(name), &leaf) {
-        (Some(Tree::Folder(known, _)), Tree::Folder(meta, _)) => {
-            *known = *meta; // Its entries came first.
-            Ok(())
-        }
-        (Some(_), _) => Err(ImportError::Conflict(shown())),
-        (None, _) => {
-            at.insert(name.clone(), leaf);
-            Ok(())
-        }
     }
 }

@@ -23,6 +23,7 @@ use super::value::{self, EncodeError, MAX_DEPTH, Value};
 #[path = "dag_cbor_read.rs"]
 mod read;
 
+pub(super) use read::offset;
 pub use read::{decode, links};
 
 /// The tag of a link.

@@ -75,6 +75,40 @@ pub fn links(block: &[u8], visit: &mut dyn FnMut(Cid)) -> Result<(), DecodeError
     }
 }
 
+/// Where the value at the end of a way of keys and decimal indices begins, in bytes from the start of
+/// a block that [`decode`] took; 0 when it is not there. Costs another walk over the block.
+pub(in super::super) fn offset(block: &[u8], way: &[String]) -> usize {
+    let mut reader = Reader::new(block);
+    // For each open container what its current value is called, and how many values it had before.
+    let mut open: Vec<(String, usize)> = Vec::new();
+    loop {
+        let at = reader.at;
+        let in_list = reader.open.last().is_some_and(|open| !open.is_map);
+        let Ok(event) = reader.next() else { return 0 };
+        match event {
+            Event::End => return 0,
+            Event::Close => drop(open.pop()),
+            Event::Key(text) => {
+                if let Some((name, _)) = open.last_mut() {
+                    text.clone_into(name);
+                }
+            }
+            value => {
+                if let Some((name, count)) = open.last_mut().filter(|_| in_list) {
+                    *name = count.to_string();
+                    *count = count.saturating_add(1);
+                }
+                if open.len() == way.len() && open.iter().zip(way).all(|((name, _), w)| name == w) {
+                    return at;
+                }
+                if matches!(value, Event::List(_) | Event::Map(_)) {
+                    open.push((String::new(), 0));
+                }
+            }
+        }
+    }
+}
+
 /// One step through a block.
 enum Event<'a> {
     Null,

@@ -271,14 +271,14 @@ fn scan<'a>(
     block: &'a [u8],
     visit: &mut dyn FnMut(Field<'a>) -> Result<(), PbError>,
 ) -> Result<(), PbError> {
-    let mut cursor = Cursor { bytes: block, at: 0 };
+    let mut cursor = Cursor { bytes: block, at: 0, base: 0 };
     let (mut data_seen, mut links_done) = (false, false);
     let mut links_seen = false;
     while let Some((tag, at)) = cursor.tag() {
         match tag {
             TAG_LINK if !links_done => {
-                let start = cursor.at;
                 let body = cursor.delimited()?;
+                let start = cursor.at.saturating_sub(body.len());
                 visit(Field::Link(read_link(body, start)?))?;
                 links_seen = true;
             }
@@ -295,7 +295,7 @@ fn scan<'a>(
 
 /// Reads the body of one link: hash, name, size, each at most once and in that order.
 fn read_link(body: &[u8], base: usize) -> Result<RawLink<'_>, PbError> {
-    let mut cursor = Cursor { bytes: body, at: 0 };
+    let mut cursor = Cursor { bytes: body, at: 0, base };
     let (mut hash, mut name, mut tsize) = (None, None, None);
     let bad = |cause: String| PbError::Link { at: base, cause };
     while let Some((tag, at)) = cursor.tag() {
@@ -306,7 +306,7 @@ fn read_link(body: &[u8], base: usize) -> Result<RawLink<'_>, PbError> {
             }
             TAG_NAME if name.is_none() && tsize.is_none() => name = Some(cursor.delimited()?),
             TAG_TSIZE if tsize.is_none() => tsize = Some(cursor.varint()?),
-            _ => return Err(PbError::Field { tag, at: base.saturating_add(at) }),
+            _ => return Err(PbError::Field { tag, at }),
         }
     }
     Ok(RawLink { cid: hash.ok_or_else(|| bad("no hash".into()))?, name, tsize })
@@ -316,6 +316,8 @@ fn read_link(body: &[u8], base: usize) -> Result<RawLink<'_>, PbError> {
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Where `bytes` begin in the block: errors tell of offsets in the block.
+    base: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -324,14 +326,19 @@ impl<'a> Cursor<'a> {
         let at = self.at;
         let tag = *self.bytes.get(at)?;
         self.at = at.saturating_add(1);
-        Some((tag, at))
+        Some((tag, self.base.saturating_add(at)))
+    }
+
+    /// Where it stands in the block.
+    fn place(&self) -> usize {
+        self.base.saturating_add(self.at)
     }
 
     fn varint(&mut self) -> Result<u64, PbError> {
-        let start = self.at;
+        let start = self.place();
         let mut value: u64 = 0;
         for shift in (0..64u32).step_by(7) {
-            let byte = *self.bytes.get(self.at).ok_or(PbError::Truncated { at: self.at })?;
+            let byte = *self.bytes.get(self.at).ok_or(PbError::Truncated { at: self.place() })?;
             self.at = self.at.saturating_add(1);
             let bits = u64::from(byte & 0x7f);
             if shift == 63 && bits > 1 {
@@ -347,7 +354,7 @@ impl<'a> Cursor<'a> {
 
     fn delimited(&mut self) -> Result<&'a [u8], PbError> {
         let len = self.varint()?;
-        let cut = PbError::Truncated { at: self.at };
+        let cut = PbError::Truncated { at: self.place() };
         let end = usize::try_from(len).ok().and_then(|n| self.at.checked_add(n));
         let Some(end) = end else { return Err(cut) };
         let body = self.bytes.get(self.at..end).ok_or(cut)?;
@@ -426,6 +433,25 @@ mod tests {
             assert!(!is_leaf(&bad));
         }
         assert!(is_leaf(&[TAG_DATA, 0]) && is_leaf(&[]) && !is_leaf(&framed));
+    }
+
+    /// A link's own fields were once counted from the link's beginning.
+    #[test]
+    fn offsets_inside_a_link_count_from_the_block() {
+        let mut body = Vec::new();
+        link("x").encode(&mut body);
+        let head = [TAG_LINK, body.len() as u8];
+        let bad = |at: usize, byte: u8| {
+            let mut block = [&head[..], &body].concat();
+            block[at] = byte;
+            Node::decode(&Bytes::from(block)).unwrap_err()
+        };
+        // Tag and length of the hash stand at 2 and 3, those of the name at 38 and 39, the size at 41.
+        assert_eq!(bad(3, 99), PbError::Truncated { at: 4 });
+        assert_eq!(bad(39, 99), PbError::Truncated { at: 40 });
+        assert_eq!(bad(42, 0x84), PbError::Truncated { at: 43 });
+        assert_eq!(bad(38, 0x22), PbError::Field { tag: 0x22, at: 38 });
+        assert!(matches!(bad(4, 99), PbError::Link { at: 2, .. }));
     }
 
     #[test]

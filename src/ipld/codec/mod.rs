@@ -12,6 +12,7 @@
 )]
 
 pub mod dag_cbor;
+pub mod dag_jose;
 pub mod dag_json;
 pub mod dag_pb;
 pub mod value;
@@ -52,7 +53,7 @@ fn describe(code: u64) -> String {
 
 /// Whether blocks of this codec may have links. The others are leaves whatever their bytes.
 pub fn can_link(code: u64) -> bool {
-    matches!(code, codec::DAG_PB | codec::DAG_CBOR | codec::DAG_JSON)
+    matches!(code, codec::DAG_PB | codec::DAG_CBOR | codec::DAG_JSON | codec::DAG_JOSE)
 }
 
 /// Calls `visit` for each link of a block, in order. A codec that has no links, or that henge does
@@ -65,6 +66,7 @@ pub fn links(code: u64, data: &Bytes, visit: &mut dyn FnMut(Cid)) -> Result<(), 
         codec::DAG_PB => dag_pb::links(data, visit).map_err(|e| malformed(code, e)),
         codec::DAG_CBOR => dag_cbor::links(data, visit).map_err(|e| malformed(code, e)),
         codec::DAG_JSON => dag_json::links(data, visit).map_err(|e| malformed(code, e)),
+        codec::DAG_JOSE => dag_jose::links(data, visit).map_err(|e| malformed(code, e)),
         _ => Ok(()),
     }
 }
@@ -81,6 +83,7 @@ pub fn decode(code: u64, data: &Bytes) -> Result<Value, CodecError> {
         }
         codec::DAG_CBOR | codec::CBOR => dag_cbor::decode(data).map_err(|e| malformed(code, e)),
         codec::DAG_JSON | codec::JSON => dag_json::decode(data).map_err(|e| malformed(code, e)),
+        codec::DAG_JOSE => dag_jose::decode(data).map_err(|e| malformed(code, e)),
         _ => Err(CodecError::Unknown(code)),
     }
 }
@@ -106,6 +109,7 @@ pub fn encode(code: u64, value: &Value) -> Result<Vec<u8>, CodecError> {
         codec::DAG_JSON | codec::JSON => {
             dag_json::encode(value).map_err(|e| unwritable(e.to_string()))
         }
+        codec::DAG_JOSE => dag_jose::encode(value).map_err(unwritable),
         _ => Err(CodecError::Unknown(code)),
     }
 }

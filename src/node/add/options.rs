@@ -95,6 +95,10 @@ pub struct AddOptions {
     /// Pin what was added, so that garbage collection keeps it.
     #[arg(long, num_args = 0..=1, default_value = "true", default_missing_value = "true", require_equals = true, action = ArgAction::Set, value_name = "BOOL")]
     pub pin: bool,
+    /// Whether bytes read are made known on the way. The command line has its own option for it.
+    #[arg(skip)]
+    #[serde(alias = "p")]
+    pub progress: bool,
     /// Name of the pin.
     #[arg(long, value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,6 +149,7 @@ impl Default for AddOptions {
             mtime: None,
             mtime_nsecs: None,
             pin: true,
+            progress: false,
             pin_name: None,
             fast_provide_root: None,
             fast_provide_dag: None,

@@ -14,7 +14,7 @@
 )]
 
 pub mod guard;
-mod multipart;
+pub mod multipart;
 mod observe;
 mod reply;
 

@@ -57,7 +57,7 @@ pub fn boundary(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The entries of a multipart body, as they arrive; `end` tells when all of it was read.
-pub fn entries(body: Incoming, boundary: String, end: BodyEnd) -> Source {
+pub(super) fn entries(body: Incoming, boundary: String, end: BodyEnd) -> Source {
     let (out, inbox) = mpsc::channel(ENTRIES);
     task::detach(async move {
         let mut data = pin!(super::data(body, end));
@@ -124,7 +124,7 @@ async fn read_to_end<S: Stream>(data: Pin<&mut S>) {
 type Parts = Result<Bytes, hyper::Error>;
 
 /// Hands the entries over as they arrive; tells whether the import took all of them.
-async fn parse(
+pub async fn parse(
     data: Pin<&mut (impl Stream<Item = Parts> + Send)>,
     boundary: String,
     out: &mpsc::Sender<io::Result<Entry>>,

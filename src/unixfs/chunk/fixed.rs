@@ -6,6 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use crate::unixfs::node::{Leaf, leaf_frame};
 
+/// Bytes of a file that are asked for before it is known to be larger.
+const FIRST_READ_BYTES: usize = 16 << 10;
+
 /// A leaf's bytes, framed as a block, and how much of them is content.
 #[derive(Debug)]
 pub struct Framed {
@@ -42,7 +45,7 @@ impl<R: Read> Fixed<R> {
             return Ok(None);
         }
         let frame = self.head.len() + self.tail.len();
-        let mut buffer = BytesMut::with_capacity(self.size + frame);
+        let mut buffer = BytesMut::with_capacity(self.least() + frame);
         buffer.extend_from_slice(&self.head);
         let content = self.fill(&mut buffer)?;
         self.done = content < self.size;
@@ -60,12 +63,22 @@ impl<R: Read> Fixed<R> {
         Ok(Some(Framed { block, content }))
     }
 
+    /// Bytes to make room for before any are read.
+    fn least(&self) -> usize {
+        if self.first { self.size.min(FIRST_READ_BYTES) } else { self.size }
+    }
+
     /// Reads until the chunk is full or the reader ends.
     fn fill(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
         let start = buffer.len();
-        buffer.resize(start + self.size, 0);
+        // Most files are small: a whole chunk of zeros would cost more than what is in them.
+        buffer.resize(start + self.least(), 0);
         let mut filled = 0;
         while filled < self.size {
+            if start + filled == buffer.len() {
+                buffer.reserve(self.size - filled + self.tail.len());
+                buffer.resize(start + self.size, 0);
+            }
             match self.reader.read(&mut buffer[start + filled..]) {
                 Ok(0) => break,
                 Ok(n) => filled += n,

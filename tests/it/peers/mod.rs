@@ -111,6 +111,12 @@ impl Peer {
         added["cid"].as_str().unwrap().to_owned()
     }
 
+    /// The CID of a file or folder; nothing is stored (Kubo only).
+    pub fn hash(&mut self, path: &Path) -> String {
+        let hashed = self.ask(&json!({ "op": "hash", "path": path })).unwrap();
+        hashed["cid"].as_str().unwrap().to_owned()
+    }
+
     /// Writes a file, from whoever has it.
     pub fn get(&mut self, cid: &str, dest: &Path) {
         self.ask(&json!({ "op": "get", "cid": cid, "dest": dest })).unwrap();
