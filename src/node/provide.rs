@@ -9,7 +9,7 @@ use super::{Error, Node};
 use crate::dag::Dag;
 use crate::dag::order::Order;
 use crate::exchange::Exchange as _;
-use crate::ipld::cid::{Cid, Multihash};
+use crate::ipld::cid::{Cid, Multihash, hash};
 use crate::routing::Dht;
 use crate::routing::provide::{AllKeys, Provider, Stats};
 use crate::store::pins::Listing;
@@ -149,6 +149,9 @@ impl Node {
     }
 
     async fn announce_root(&self, root: &Cid, at_once: Option<bool>) {
+        if root.hash().code() == hash::IDENTITY {
+            return; // Whoever has the CID has the block.
+        }
         let Ok(network) = self.network() else { return };
         let asked = |announcer: &&Announcer| at_once.unwrap_or(announcer.roots_at_once);
         let Some(announcer) = network.announcer.as_ref().filter(asked) else { return };
@@ -169,7 +172,9 @@ impl Node {
             let next = order.next();
             if let Some(visit) = next {
                 let cid = visit.cid;
-                batch.push((cid, dag.block_size(&cid).await?));
+                if cid.hash().code() != hash::IDENTITY {
+                    batch.push((cid, dag.block_size(&cid).await?));
+                }
                 order.below(dag.links(&cid).await?.into_iter().map(|(cid, _)| cid).collect());
             }
             if batch.len() == BATCH || next.is_none() {

@@ -19,7 +19,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 /// Of what stands there itself, not of what it leads to.
-fn set_time(path: &Path, seconds: i64) {
+pub fn set_time(path: &Path, seconds: i64) {
     let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();

@@ -88,6 +88,35 @@ fn a_folder_of_inlined_files_is_whole_wherever_it_goes() {
 }
 
 #[test]
+fn what_hangs_below_an_inlined_node_is_kept() {
+    let repo = Repo::new();
+    let bytes = keystream("below", 300_000);
+    repo.file("f", &bytes);
+    repo.file("d/e/f", &bytes);
+    // A root of two links is small enough to stand in its CID, and so are the folders above it.
+    let add = |words: &[&str]| {
+        repo.ok([&["add", "-Q", "--inline", "--inline-limit=128"], words].concat())
+    };
+    for (root, file) in [(add(&["f"]), ""), (add(&["-r", "d"]), "/e/f")] {
+        assert_eq!(repo.ok(["cid", "format", "-f", "%h", &root]), "identity");
+        repo.ok(["repo", "gc"]);
+        assert!(repo.run(["cat", &format!("{root}{file}")]).out == bytes);
+        assert_eq!(repo.ok(["refs", "local"]).lines().count(), 2);
+        let car = repo.run(["dag", "export", &root]).out;
+        let other = Repo::new();
+        other.file("in.car", car);
+        other.ok(["dag", "import", "in.car"]);
+        other.ok(["repo", "gc"]);
+        assert!(other.run(["cat", &format!("{root}{file}")]).out == bytes);
+    }
+    for root in repo.ok(["pin", "ls", "--type=recursive", "-q"]).lines() {
+        repo.ok(["pin", "rm", root]);
+    }
+    repo.ok(["repo", "gc"]);
+    assert_eq!(repo.ok(["refs", "local"]), "");
+}
+
+#[test]
 fn chunks_are_those_of_the_vectors() {
     let repo = Repo::for_daemon();
     let vectors: Value =

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::add_meta::set_time;
 use crate::harness::{Daemon, Repo, Said, keystream, soak};
 use crate::http_client::{Connection, head, post, try_upload, upload};
 use crate::surface::HELLO;
@@ -68,6 +69,8 @@ fn bench() -> Repo {
     repo.file("hello", "hello\n");
     repo.file("d/a.txt", "hello\n");
     repo.file("d/sub/b", "deep\n");
+    // Times of files are told, too.
+    ["hello", "d/a.txt", "d/sub/b", "d/sub", "d"].map(|name| set_time(&repo.path(name), 7));
     repo.ok(["add", "-r", "-Q", "d"]);
     repo
 }
