@@ -38,6 +38,7 @@ mod share;
 mod socket;
 mod stats;
 mod swarm;
+mod switches;
 mod upload;
 mod waiting;
 mod walk;
@@ -217,7 +218,8 @@ impl Command {
 
 /// Runs a command line; its exit codes are Kubo's, 0 and 1.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.collect();
+    let cli: Cli = match switches::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and the version are answers, not errors. The terminal may be gone already.

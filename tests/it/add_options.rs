@@ -88,16 +88,27 @@ fn a_folder_of_inlined_files_is_whole_wherever_it_goes() {
 }
 
 #[test]
+fn switches_take_a_value_as_in_kubo() {
+    let repo = Repo::new();
+    repo.file("d/f", "f\n");
+    let cid = repo.ok(["add", "-Q", "-r", "d"]);
+    assert_eq!(repo.ok(["add", "-Q=true", "--recursive=1", "--inline=false", "-w=0", "d"]), cid);
+    assert!(repo.fails(["add", "--recursive=false", "d"]).contains("use the '-r' flag"));
+    let said = repo.run(["add", "--recursive=maybe", "d"]);
+    assert!(said.code == 1 && said.err.contains("maybe"), "{}", said.err);
+}
+
+#[test]
 fn what_hangs_below_an_inlined_node_is_kept() {
     let repo = Repo::new();
     let bytes = keystream("below", 300_000);
     repo.file("f", &bytes);
-    repo.file("d/e/f", &bytes);
-    // A root of two links is small enough to stand in its CID, and so are the folders above it.
+    repo.file("d/f", &bytes);
+    // A root of two links is small enough to stand in its CID, and so is the folder above it.
     let add = |words: &[&str]| {
         repo.ok([&["add", "-Q", "--inline", "--inline-limit=128"], words].concat())
     };
-    for (root, file) in [(add(&["f"]), ""), (add(&["-r", "d"]), "/e/f")] {
+    for (root, file) in [(add(&["f"]), ""), (add(&["-r", "d"]), "/f")] {
         assert_eq!(repo.ok(["cid", "format", "-f", "%h", &root]), "identity");
         repo.ok(["repo", "gc"]);
         assert!(repo.run(["cat", &format!("{root}{file}")]).out == bytes);

@@ -70,7 +70,9 @@ fn bench() -> Repo {
     repo.file("d/a.txt", "hello\n");
     repo.file("d/sub/b", "deep\n");
     // Times of files are told, too.
-    ["hello", "d/a.txt", "d/sub/b", "d/sub", "d"].map(|name| set_time(&repo.path(name), 7));
+    for name in ["hello", "d/a.txt", "d/sub/b", "d/sub", "d"] {
+        set_time(&repo.path(name), 7);
+    }
     repo.ok(["add", "-r", "-Q", "d"]);
     repo
 }
