@@ -230,6 +230,10 @@ fn told(member: &mut tar::Entry<'_, impl Read>) -> Result<Told, CliError> {
 fn time(text: &str) -> Option<Timespec> {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    // Numbers in Rust may have a sign, too.
+    if !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
     let fraction = format!("{fraction:0<9}");
     let nanos: i128 = fraction.get(..9)?.parse().ok()?;
     let seconds: i128 = whole.parse::<u64>().ok()?.into();
