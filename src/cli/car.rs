@@ -1,5 +1,6 @@
 //! `henge dag import` and `henge dag export`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -9,7 +10,11 @@ use super::link::{Ask, Link};
 use super::output::{self, CliError, line, number, text};
 use super::walk;
 use crate::node::car::{DagExportOptions, DagImportOptions};
+use crate::node::refs::RefsOptions;
 use crate::rpc::{Body, Reply};
+
+/// Missing blocks that are named at the end of an export.
+const NAMED_MAX: usize = 100;
 
 /// Arguments of `dag import`.
 #[derive(clap::Args)]
@@ -65,12 +70,37 @@ fn show(event: &Value) -> Result<(), CliError> {
 }
 
 impl Export {
-    /// Prints the CAR as it comes.
+    /// Prints the CAR as it comes; then, on standard error, what is not in it.
     pub async fn run(self, link: &Link) -> Result<(), CliError> {
-        let ask = Ask::new("dag/export").arg(self.path).options(&self.options)?;
+        let ask = Ask::new("dag/export").arg(self.path.as_str()).options(&self.options)?;
         match link.call(ask).await? {
-            Reply::Bytes { stream, length } => cat::copy(stream, length, self.progress).await,
-            _ => Err(CliError::new("the node answered without content")),
+            Reply::Bytes { stream, length } => cat::copy(stream, length, self.progress).await?,
+            _ => return Err(CliError::new("the node answered without content")),
         }
+        if self.options.local_only { missing(link, &self.path).await } else { Ok(()) }
     }
+}
+
+/// Names the blocks that are not here, the first of them one by one.
+async fn missing(link: &Link, path: &str) -> Result<(), CliError> {
+    let options = RefsOptions { missing: true, ..RefsOptions::default() };
+    let (mut named, mut count) = (Vec::new(), 0u64);
+    let each = |reply: &Value| {
+        count += 1;
+        if named.len() < NAMED_MAX {
+            named.push(text(reply, "Ref").to_owned());
+        }
+        Ok(())
+    };
+    link.each(Ask::new("refs").arg(path).options(&options)?, each).await?;
+    if count == 0 {
+        return Ok(());
+    }
+    let mut err = std::io::stderr().lock();
+    writeln!(err, "Left out, with what lies below: {count} blocks that are not here.")?;
+    named.iter().try_for_each(|cid| writeln!(err, "missing {cid}"))?;
+    if count > NAMED_MAX as u64 {
+        writeln!(err, "All of them: henge refs --missing {path}")?;
+    }
+    Ok(())
 }

@@ -33,6 +33,7 @@ mod provide;
 mod refs;
 mod repo;
 mod resolve;
+mod resume;
 mod routing;
 mod share;
 mod socket;

@@ -33,6 +33,7 @@ Examples:
   henge refs <cid>              what the block links to
   henge refs -r -u <cid>        every block below it, each once
   henge refs -e <cid>           edges: <from> -> <to>
+  henge refs --missing <cid>    blocks below it that are not here
   henge refs local              every block of the store";
 
 impl Refs {

@@ -7,6 +7,7 @@ use super::order::Order;
 use super::{Dag, DagError};
 use crate::ipld::car;
 use crate::ipld::cid::{Cid, codec, hash};
+use crate::store::StoreError;
 use crate::task;
 
 /// Pieces of the CAR waiting for the reader; a block is two of them.
@@ -50,7 +51,11 @@ impl Dag {
                 continue;
             }
             let block = match self.block(&visit.cid).await {
-                Err(DagError::NotFound(_)) if partial => continue,
+                Err(DagError::NotFound(_) | DagError::Store(StoreError::Corrupt { .. }))
+                    if partial =>
+                {
+                    continue;
+                }
                 found => found?,
             };
             order.below(super::links_of(&block)?.into_iter().map(|(cid, _)| cid).collect());

@@ -156,3 +156,6 @@ pub(super) fn size_of(node: &Unixfs) -> Result<u64, DagError> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,11 @@
     )
 )]
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::{Dag, DagError, Unixfs, malformed};
 use crate::ipld::cid::{Cid, codec};
@@ -22,6 +25,9 @@ use crate::unixfs::node::{FsNode, Kind, Mtime};
 const ENTRIES: usize = 64;
 /// Deepest HAMT: its hash has 64 bits, a level uses at least 3 of them.
 pub(super) const SHARD_DEPTH_MAX: usize = 22;
+/// Shards of one folder fetched ahead of the reader, over all levels. Bounds memory, with
+/// [`SHARD_DEPTH_MAX`], at 30 shards, whatever the folder's size.
+const SHARDS_AHEAD: usize = 8;
 
 /// One entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +51,55 @@ pub enum What {
     Symlink(Bytes),
     /// Not UnixFS.
     Other,
+}
+
+/// A file, folder or symlink, as far as its root tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// What it is.
+    pub what: What,
+    /// Its permission bits (07777), where it tells them.
+    pub mode: Option<u32>,
+    /// When it was changed last, where it tells that.
+    pub mtime: Option<Mtime>,
+}
+
+impl From<What> for About {
+    fn from(what: What) -> Self {
+        Self { what, mode: None, mtime: None }
+    }
+}
+
+/// A folder's node whose links are being listed.
+struct Level {
+    links: VecDeque<Found>,
+    /// Links of it, from the first on, whose shards have been asked for.
+    asked: usize,
+    flying: VecDeque<JoinHandle<Result<Unixfs, DagError>>>,
+}
+
+impl Level {
+    fn of(node: Unixfs) -> Result<Self, DagError> {
+        let links = links_of(node)?.collect();
+        Ok(Self { links, asked: 0, flying: VecDeque::new() })
+    }
+
+    /// Asks for shards to come: for `most`, and for the first of all in any case.
+    fn ask(&mut self, dag: &Dag, most: usize) {
+        while self.flying.is_empty() || self.flying.len() < most {
+            let Some(found) = self.links.get(self.asked) else { return };
+            if let Found::Shard(cid) = found {
+                let (dag, cid) = (dag.clone(), *cid);
+                self.flying.push_back(task::spawn(async move { dag.unixfs(&cid).await }));
+            }
+            self.asked = self.asked.saturating_add(1);
+        }
+    }
+
+    fn next(&mut self) -> Option<Found> {
+        self.asked = self.asked.saturating_sub(1);
+        self.links.pop_front()
+    }
 }
 
 /// Entries of a folder as they are found.
@@ -73,35 +128,38 @@ impl Dag {
         Ok(entries)
     }
 
-    /// Sends entries depth first; shards are opened when they are reached.
+    /// Sends entries depth first, while the shards that come next are on their way.
     async fn list(
         &self,
         root: Unixfs,
         out: &mpsc::Sender<Result<Entry, DagError>>,
     ) -> Result<(), DagError> {
-        let mut stack = vec![links_of(root)?];
-        while let Some(level) = stack.last_mut() {
-            let Some(found) = level.next() else {
-                stack.pop();
-                continue;
-            };
-            match found {
-                Found::Entry(entry) => {
+        let mut stack = vec![Level::of(root)?];
+        loop {
+            let above = stack.split_last().map_or(&[][..], |(_, above)| above);
+            let flying = above.iter().fold(0usize, |sum, l| sum.saturating_add(l.flying.len()));
+            let Some(level) = stack.last_mut() else { return Ok(()) };
+            level.ask(self, SHARDS_AHEAD.saturating_sub(flying));
+            match level.next() {
+                None => drop(stack.pop()),
+                Some(Found::Entry(entry)) => {
                     if out.send(Ok(entry)).await.is_err() {
                         return Ok(());
                     }
                 }
-                Found::Shard(cid) => {
-                    let node = self.unixfs(&cid).await?;
+                Some(Found::Shard(cid)) => {
+                    let node = match level.flying.pop_front() {
+                        Some(asked) => task::join(asked).await?,
+                        None => self.unixfs(&cid).await?,
+                    };
                     let shard = matches!(&node, Unixfs::Node(_, fs) if fs.kind == Kind::Shard);
                     if !shard || stack.len() >= SHARD_DEPTH_MAX {
                         return Err(malformed(&cid, &"a HAMT leads to what is no shard of it"));
                     }
-                    stack.push(links_of(node)?);
+                    stack.push(Level::of(node)?);
                 }
             }
         }
-        Ok(())
     }
 
     /// What an entry is: raw blocks tell it by their CID and size, others are opened.
@@ -109,21 +167,41 @@ impl Dag {
     /// # Errors
     /// As [`Dag::unixfs`]; what is not UnixFS is [`What::Other`], not an error.
     pub async fn what(&self, cid: &Cid) -> Result<What, DagError> {
-        Ok(self.what_and_when(cid).await?.0)
+        Ok(self.about(cid).await?.what)
     }
 
-    /// The same, with the time of its last change where it tells one.
+    /// The same, with its permissions and the time of its last change where it tells them.
     ///
     /// # Errors
     /// As [`Self::what`].
-    pub async fn what_and_when(&self, cid: &Cid) -> Result<(What, Option<Mtime>), DagError> {
+    pub async fn about(&self, cid: &Cid) -> Result<About, DagError> {
         if cid.codec() == codec::RAW {
-            return Ok((What::File(self.block_size(cid).await?), None));
+            return Ok(What::File(self.block_size(cid).await?).into());
         }
+        self.opened(cid).await
+    }
+
+    /// What an entry of a folder is. A raw block that is not here is not fetched for its size: that
+    /// is what the folder claims.
+    ///
+    /// # Errors
+    /// As [`Self::what`].
+    pub async fn about_entry(&self, entry: &Entry) -> Result<About, DagError> {
+        if entry.cid.codec() != codec::RAW {
+            return self.opened(&entry.cid).await;
+        }
+        let at = entry.cid;
+        let row = self.store.run(move |core| core.stat(&at)).await?;
+        Ok(What::File(row.map_or(entry.tsize, |row| row.size.into())).into())
+    }
+
+    async fn opened(&self, cid: &Cid) -> Result<About, DagError> {
         match self.unixfs(cid).await {
-            Ok(Unixfs::Raw(data)) => Ok((What::File(data.len() as u64), None)),
-            Ok(Unixfs::Node(_, fs)) => Ok((what(&fs), fs.mtime)),
-            Err(DagError::NotUnixfs(_)) => Ok((What::Other, None)),
+            Ok(Unixfs::Raw(data)) => Ok(What::File(data.len() as u64).into()),
+            Ok(Unixfs::Node(_, fs)) => {
+                Ok(About { what: what(&fs), mode: fs.mode, mtime: fs.mtime })
+            }
+            Err(DagError::NotUnixfs(_)) => Ok(What::Other.into()),
             Err(error) => Err(error),
         }
     }

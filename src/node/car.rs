@@ -38,7 +38,8 @@ pub struct DagImportOptions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct DagExportOptions {
-    /// Leave out blocks that are not here, and what lies below them, instead of failing.
+    /// Leave out blocks that are not here, and what lies below them, instead of failing; nobody is
+    /// asked for them.
     #[arg(long)]
     pub local_only: bool,
 }
@@ -111,8 +112,9 @@ impl Node {
         path: &Path,
         options: &DagExportOptions,
     ) -> Result<Pieces, Error> {
-        let root = self.dag.resolve_block(path).await?;
-        Ok(self.dag.export(root, options.local_only).await?)
+        let dag = if options.local_only { self.local() } else { self.dag.clone() };
+        let root = dag.resolve_block(path).await?;
+        Ok(dag.export(root, options.local_only).await?)
     }
 
     /// Streams a part of a DAG as a CARv1: the blocks along a path, and of what lies at its end as

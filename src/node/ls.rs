@@ -2,15 +2,21 @@
 
 use bytes::Bytes;
 use clap::ArgAction;
+use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{Error, Node, RESULTS, Results};
 use crate::dag::DagError;
-use crate::dag::tree::{Entry, What};
+use crate::dag::tree::{About, Entries, Entry, What};
 use crate::ipld::cid::Cid;
+use crate::ipld::cid::codec;
 use crate::ipld::path::Path;
 use crate::task;
+
+/// Entries of a folder that are opened at a time, ahead of the reader. Bounds memory at as many
+/// roots, whatever the folder's size.
+const AHEAD: usize = 16;
 
 /// Options of `ls`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
@@ -26,11 +32,15 @@ pub struct LsOptions {
     #[arg(long, short = 's')]
     #[serde(alias = "s")]
     pub stream: bool,
+    /// Show permissions and the time of the last change, where an entry tells them.
+    #[arg(long, short = 'l')]
+    #[serde(alias = "l")]
+    pub long: bool,
 }
 
 impl Default for LsOptions {
     fn default() -> Self {
-        Self { resolve_type: true, size: true, stream: false }
+        Self { resolve_type: true, size: true, stream: false, long: false }
     }
 }
 
@@ -42,43 +52,35 @@ pub struct LsEntry {
     /// Where it leads.
     pub cid: Cid,
     /// What it is; `None` when nobody asked.
-    pub what: Option<What>,
+    pub about: Option<About>,
 }
 
 impl Node {
-    /// Streams the entries of a folder. A file of several blocks shows its blocks, without names,
-    /// as in Kubo.
+    /// Streams the entries of a folder, in the order of its blocks. A file of several blocks shows
+    /// its blocks, without names, as in Kubo. No entry is opened unless its type, size or metadata is
+    /// asked for; a raw block, which the folder tells all about, never is.
     ///
     /// # Errors
     /// The path's and the root's, at once; the rest as the stream's last item.
     pub async fn ls(&self, path: &Path, options: &LsOptions) -> Result<Results<LsEntry>, Error> {
         let cid = self.dag.resolve_block(path).await?;
-        let open = options.resolve_type || options.size;
+        let open = options.resolve_type || options.size || options.long;
         let (out, entries) = mpsc::channel(RESULTS);
-        let folder = match self.dag.what(&cid).await? {
-            What::Directory => Some(self.dag.entries(&cid).await?),
-            _ => None,
-        };
-        let links = match folder {
-            None => self.dag.links(&cid).await?,
-            Some(_) => Vec::new(),
+        let found: stream::BoxStream<'_, _> = match self.dag.what(&cid).await? {
+            What::Directory => received(self.dag.entries(&cid).await?).boxed(),
+            _ => {
+                let links = self.dag.links(&cid).await?.into_iter();
+                stream::iter(links.map(|(cid, name)| Ok(Entry { name, cid, tsize: 0 }))).boxed()
+            }
         };
         let node = self.clone();
         task::detach(async move {
-            for (cid, name) in links {
-                let entry = Entry { name, cid, tsize: 0 };
-                if out.send(node.describe(entry, open).await).await.is_err() {
-                    return; // The reader is gone.
-                }
-            }
-            let Some(mut folder) = folder else { return };
-            while let Some(found) = folder.recv().await {
-                let entry = match found {
-                    Ok(entry) => node.describe(entry, open).await,
-                    Err(error) => Err(error.into()),
-                };
-                if out.send(entry).await.is_err() {
-                    return;
+            let described = found.map(|entry| async { node.describe(entry?, open).await });
+            let mut described = std::pin::pin!(described.buffered(AHEAD));
+            while let Some(entry) = described.next().await {
+                let failed = entry.is_err();
+                if out.send(entry).await.is_err() || failed {
+                    return; // The reader is gone, or nothing more can come.
                 }
             }
         });
@@ -86,15 +88,23 @@ impl Node {
     }
 
     async fn describe(&self, entry: Entry, open: bool) -> Result<LsEntry, Error> {
-        let what = match open {
-            false => None,
-            true => match self.dag.what(&entry.cid).await {
-                Ok(what) => Some(what),
+        let about = match open {
+            true => match self.dag.about_entry(&entry).await {
+                Ok(about) => Some(about),
                 // An entry that is not here is still an entry.
                 Err(DagError::NotFound(_)) => None,
                 Err(error) => return Err(error.into()),
             },
+            false if entry.cid.codec() == codec::RAW => Some(What::File(entry.tsize).into()),
+            false => None,
         };
-        Ok(LsEntry { name: entry.name, cid: entry.cid, what })
+        Ok(LsEntry { name: entry.name, cid: entry.cid, about })
     }
+}
+
+/// The entries of a folder as a stream.
+fn received(
+    mut entries: Entries,
+) -> impl stream::Stream<Item = Result<Entry, DagError>> + Send + 'static {
+    stream::poll_fn(move |context| entries.poll_recv(context))
 }

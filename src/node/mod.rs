@@ -34,7 +34,7 @@ use crate::unixfs::profile::Profile;
 // What a mouth hands in and gets back, so that it need not know the rooms below.
 pub use crate::dag::import::{Content, Entry, Source};
 pub use crate::dag::resolve::Resolved;
-pub use crate::dag::tree::{Entries, What};
+pub use crate::dag::tree::{About, Entries, What};
 pub use crate::dag::walk::Step;
 pub use crate::unixfs::node::{Meta, Mtime};
 pub use error::{Error, Kind};

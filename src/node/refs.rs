@@ -33,17 +33,20 @@ pub struct RefsOptions {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_depth: Option<i64>,
+    /// Print only what is not here, each block once, however deep; nobody is asked for it.
+    #[arg(long)]
+    pub missing: bool,
 }
 
 impl RefsOptions {
     /// The walk that these options ask for.
     fn walk(&self) -> WalkOptions {
-        let depth = match (self.recursive, self.max_depth) {
+        let depth = match (self.recursive || self.missing, self.max_depth) {
             (false, _) => Some(1),
             (true, Some(depth)) => u64::try_from(depth).ok(),
             (true, None) => None,
         };
-        WalkOptions { depth, unique: self.unique }
+        WalkOptions { depth, unique: self.unique || self.missing, missing: self.missing }
     }
 }
 
@@ -56,8 +59,9 @@ impl Node {
         if options.edges && options.format.is_some() {
             return Err(Error::Invalid("using format argument with edges is not allowed".into()));
         }
-        let root = self.dag.resolve_block(path).await?;
-        Ok(self.dag.walk(root, options.walk()))
+        let dag = if options.missing { self.local() } else { self.dag.clone() };
+        let root = dag.resolve_block(path).await?;
+        Ok(dag.walk(root, options.walk()))
     }
 
     /// Streams every block of the store, as CIDv1 of raw bytes: the store knows hashes, not codecs.

@@ -2,7 +2,7 @@
 
 use super::{Error, Node};
 use crate::dag::DagError;
-use crate::dag::tree::{Entries, What};
+use crate::dag::tree::{About, Entries, What};
 use crate::ipld::cid::Cid;
 use crate::ipld::path::{Path, Root};
 use crate::unixfs::node::Mtime;
@@ -68,7 +68,7 @@ impl Node {
     }
 
     async fn at(&self, cid: Cid, roots: Vec<Cid>, inside: Vec<String>) -> Result<Place, DagError> {
-        let (what, mtime) = self.dag.what_and_when(&cid).await?;
+        let About { what, mtime, .. } = self.dag.about(&cid).await?;
         Ok(Place { cid, roots, inside, what, mtime })
     }
 }

@@ -63,7 +63,20 @@ pub async fn import(router: &Router, args: Args, body: Body) -> Result<Reply, Er
 pub async fn export(router: &Router, args: Args) -> Result<Reply, Error> {
     let path = Path::parse(args.one("root")?)?;
     let options: DagExportOptions = args.options()?;
+    let Explicit { offline } = args.options()?;
+    if options.local_only && offline == Some(false) {
+        let text = "--local-only implies --offline and cannot be combined with --offline=false; \
+                    please drop one of them";
+        return Err(Error::invalid(text));
+    }
     Ok(Reply::bytes(router.node.dag_export(&path, &options).await?, None))
+}
+
+/// What was said outright of an option that every command takes.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Explicit {
+    offline: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

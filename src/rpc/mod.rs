@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::repo::Repo;
 use crate::config::units::parse_duration;
+pub use crate::node::get::SKIPPED;
 use crate::node::{Node, Patience, Source};
 use args::Args;
 pub use error::Error;

@@ -91,6 +91,13 @@ fn a_dag_that_lacks_blocks_is_imported_but_not_pinned() {
     let other = Repo::new();
     assert_eq!(other.feed(["dag", "import", "--local-only"], &partial).code, 0);
     assert_eq!(other.ok(["refs", "local"]), repo.ok(["refs", "local"]));
+    let missing = other.ok(["refs", "--missing", root]);
+    assert!(!missing.is_empty());
+    let all: Vec<&str> = missing.lines().collect();
+    let said = repo.run(["dag", "export", "--local-only", root]).err;
+    let named = said.lines().filter_map(|line| line.strip_prefix("missing "));
+    assert_eq!(named.collect::<Vec<_>>(), all, "{said}");
+    assert!(all.iter().all(|cid| repo.run(["block", "stat", "--offline", cid]).code == 1));
     let both = ["dag", "import", "--local-only", "--pin-roots=true", path.to_str().unwrap()];
     assert!(other.fails(both).contains("cannot be combined"));
 }

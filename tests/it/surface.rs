@@ -158,7 +158,10 @@ fn ls_prints_columns() {
     assert_eq!(several[..4], expected);
     assert!(lines(&repo, &["ls", HELLO]).is_empty());
     let reply = json_of(&repo, &["ls", &format!("{FOLDER}/sub")]);
-    let link = json!({ "Name": "b", "Hash": DEEP, "Size": 5, "Type": 2, "Target": "" });
+    let link = json!({
+        "Name": "b", "Hash": DEEP, "Size": 5, "Type": 2, "Target": "", "Mode": 0,
+        "ModTime": "0001-01-01T00:00:00Z",
+    });
     assert_eq!(reply["Objects"][0]["Hash"], format!("{FOLDER}/sub"));
     assert_eq!(reply["Objects"][0]["Links"], json!([link]));
 }

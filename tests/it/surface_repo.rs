@@ -57,7 +57,7 @@ fn archives_open_with_tar_and_gzip() {
     tool(&["tar", "xzf", "all.tar.gz"]);
     same_folder(&repo, FOLDER);
     let said = lines(&repo, &["get", "-C", "-l", "9", HELLO]);
-    assert_eq!(said, [format!("Saving file(s) to {HELLO}.gz")]);
+    assert_eq!(said, [format!("Saving archive to {HELLO}.gz")]);
     assert_eq!(tool(&["gzip", "-dc", &format!("{HELLO}.gz")]), b"hello\n");
 }
 

@@ -34,7 +34,7 @@ pub async fn respond(found: &Found<'_>) -> Result<Response<Outgoing>, Refusal> {
     if found.request.head {
         return Ok(reply::of(map, Outgoing::Done));
     }
-    let mut pieces = found.node.get(&found.path, &found.path.file_name()).await?;
+    let mut pieces = found.node.get(&found.path, &found.path.file_name(), None).await?;
     // What is wrong with the first entry can still be told by a status.
     let mut first = Vec::with_capacity(FIRST);
     while first.len() < FIRST

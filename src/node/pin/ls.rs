@@ -266,7 +266,8 @@ impl Node {
         seen: &mut HashSet<Cid>,
         out: &Out,
     ) -> Result<bool, Error> {
-        let mut steps = self.local().walk(root, WalkOptions { depth: None, unique: true });
+        let mut steps =
+            self.local().walk(root, WalkOptions { depth: None, unique: true, missing: false });
         let mut some = Vec::with_capacity(RESULTS);
         while steps.recv_many(&mut some, RESULTS).await > 0 {
             let mut new = Vec::with_capacity(some.len());

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use allocation_counter::opt_out;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use henge::cli::extract::unpack;
+use henge::cli::extract::Unpacking;
 use henge::config::identity::decode_peer_id;
 use henge::exchange::wire::{Outgoing, Version, decode_frame, encode, frame_head};
 use henge::ipld::block::{Block, Prefix};
@@ -337,7 +337,7 @@ fn archive(input: &[u8]) -> String {
     let folder = opt_out_with(|| tempfile::tempdir().unwrap());
     let beside = folder.path().join("beside");
     opt_out(|| std::fs::write(&beside, "untouched").unwrap());
-    let outcome = unpack(input, &folder.path().join("out"));
+    let outcome = Unpacking::to(&folder.path().join("out"), None).and_then(|to| to.run(input));
     opt_out(|| {
         let mut names: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
