@@ -3,7 +3,7 @@
 //! The CIDs are those that Kubo's own tests expect: ipfs/kubo `test/sharness` t0047.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -74,9 +74,25 @@ fn files_and_symlinks_carry_modes_and_times() {
     );
 }
 
-/// The folder of Kubo's tests.
+/// When the folder of Kubo's tests was made.
+const BEGIN: i64 = 1_655_158_632;
+
+/// What is in it: names, permissions (a symlink has none), and seconds later than itself.
+const ENTRIES: [(&str, u32, i64); 10] = [
+    ("dir2/sub1/sub2/file3", 0o644, 10),
+    ("dir2/sub1/link1", 0, 20),
+    ("dir2/sub1/sub2", 0o755, 30),
+    ("dir2/sub1", 0o755, 40),
+    ("dir2", 0o755, 50),
+    ("dir3/file2", 0o644, 60),
+    ("dir3", 0o755, 70),
+    ("file1", 0o644, 80),
+    ("dir1", 0o755, 90),
+    ("", 0o700, 0),
+];
+
+/// Makes it, called `t`.
 fn tree(repo: &Repo) {
-    const BEGIN: i64 = 1_655_158_632;
     let path = |name: &str| repo.path(format!("t/{name}"));
     for folder in ["dir1", "dir2/sub1/sub2", "dir3"] {
         fs::create_dir_all(path(folder)).unwrap();
@@ -85,19 +101,7 @@ fn tree(repo: &Repo) {
         fs::write(path(file), "").unwrap();
     }
     symlink("../sub2/file3", path("dir2/sub1/link1")).unwrap();
-    let entries = [
-        ("dir2/sub1/sub2/file3", 0o644, 10),
-        ("dir2/sub1/link1", 0, 20),
-        ("dir2/sub1/sub2", 0o755, 30),
-        ("dir2/sub1", 0o755, 40),
-        ("dir2", 0o755, 50),
-        ("dir3/file2", 0o644, 60),
-        ("dir3", 0o755, 70),
-        ("file1", 0o644, 80),
-        ("dir1", 0o755, 90),
-        ("", 0o700, 0),
-    ];
-    for (name, mode, after) in entries {
+    for (name, mode, after) in ENTRIES {
         if mode != 0 {
             set_mode(&path(name), mode);
         }
@@ -178,6 +182,27 @@ fn folders_carry_modes_and_times() {
             let mut said: Vec<&str> = said.lines().collect();
             said.sort_unstable();
             assert_eq!(said, cids, "{options:?}");
+        }
+    });
+}
+
+#[test]
+fn what_add_keeps_get_gives_back() {
+    let repo = Repo::for_daemon();
+    tree(&repo);
+    let mut round = 0;
+    both(&repo, |repo| {
+        for version in ["--cid-version=0", "--cid-version=1"] {
+            let words = ["add", "-Q", "-r", "--preserve-mode", "--preserve-mtime", version, "t"];
+            let cid = repo.ok(words);
+            round += 1;
+            let copy = format!("copy{round}");
+            repo.ok(["get", &cid, "-o", &copy]);
+            for (name, mode, after) in ENTRIES {
+                let meta = fs::symlink_metadata(repo.path(&copy).join(name)).unwrap();
+                assert_eq!(meta.mtime(), BEGIN + after, "{name} {version}");
+                assert!(mode == 0 || meta.mode() & 0o7777 == mode, "{name} {version}");
+            }
         }
     });
 }
