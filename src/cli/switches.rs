@@ -13,9 +13,10 @@ use clap::{ArgAction, Command, CommandFactory, FromArgMatches};
 /// # Errors
 /// clap's.
 pub fn parse<C: CommandFactory + FromArgMatches>(arguments: &[OsString]) -> Result<C, clap::Error> {
-    let plainly = C::command().try_get_matches_from(arguments);
-    let matches = match plainly {
-        Err(error) if error.kind() == ErrorKind::TooManyValues => {
+    // `--recursive=1` is said to be a value too many, `-r=1` to be an unknown switch behind `-r`.
+    let may_be_value = |kind| matches!(kind, ErrorKind::TooManyValues | ErrorKind::UnknownArgument);
+    let matches = match C::command().try_get_matches_from(arguments) {
+        Err(error) if may_be_value(error.kind()) => {
             taking_values(C::command()).try_get_matches_from(arguments)?
         }
         other => other?,

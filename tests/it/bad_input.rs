@@ -203,7 +203,6 @@ fn what_cannot_be_added_is_named_and_nothing_is_pinned() {
         (&["add", "kept"], "'kept' is a directory, use the '-r' flag"),
         (&["add", "kept/big", "kept"], "'kept' is a directory, use the '-r' flag"),
         (&["add", "-r", "fifo"], "unrecognized file type for fifo/pipe"),
-        (&["add", "fifo/pipe"], "unrecognized file type for fifo/pipe"),
         (&["add", "-r", "sock"], "unrecognized file type for sock/it"),
         (&["add", "-w", "-r", "kept", "sock"], "unrecognized file type for sock/it"),
         (&["add", "mis\nsing\u{1b}"], "lstat mis\\nsing\\u{1b}: no such file or directory"),
