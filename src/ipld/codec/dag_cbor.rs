@@ -146,7 +146,10 @@ fn write<'a>(
         }
         Value::Map(entries) => {
             head(out, major::MAP, length(entries.len()));
-            let entries = value::sorted(entries, value::length_first)?;
+            let entries = match form {
+                Form::Canonical => value::sorted(entries, value::length_first)?,
+                Form::Plain => entries.iter().collect(),
+            };
             return Ok(Some(Children::Map(entries.into_iter())));
         }
     }
