@@ -263,7 +263,12 @@ async fn in_time<T>(next: impl Future<Output = multer::Result<T>>) -> io::Result
 }
 
 fn broken(error: multer::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("broken upload: {error}"))
+    let text = match &error {
+        // Its own words do not tell the cause.
+        multer::Error::StreamReadFailed(cause) => format!("broken upload: {cause}"),
+        error => format!("broken upload: {error}"),
+    };
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 #[cfg(test)]
