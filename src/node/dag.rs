@@ -96,8 +96,13 @@ impl Node {
         let output = codec_by_name(options.output_codec.as_deref().unwrap_or("dag-json"))?;
         let resolved = self.dag.resolve(path).await?;
         let block = self.dag.block(&resolved.cid).await?;
-        let root = codecs::decode(resolved.cid.codec(), block.data())
-            .map_err(|cause| refused(&resolved.cid, cause))?;
+        // Plain JSON shown as dag-json looks the same, also where it looks like a link.
+        let reading = match (resolved.cid.codec(), output) {
+            (codec::JSON, codec::DAG_JSON) => codec::DAG_JSON,
+            (own, _) => own,
+        };
+        let root =
+            codecs::decode(reading, block.data()).map_err(|cause| refused(&resolved.cid, cause))?;
         // As it is: names in dag-pb that are no text would not come through the data model.
         if resolved.inside.is_empty() && output == resolved.cid.codec() {
             return Ok(block.data().to_vec());

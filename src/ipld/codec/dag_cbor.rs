@@ -24,7 +24,7 @@ use super::value::{self, EncodeError, MAX_DEPTH, Value};
 mod read;
 
 pub(super) use read::offset;
-pub use read::{decode, links};
+pub use read::{decode, decode_plain, links};
 
 /// The tag of a link.
 const LINK_TAG: u64 = 42;
@@ -48,11 +48,32 @@ mod major {
 /// [`EncodeError`]: a float that is not finite, an integer outside CBOR's range, a repeated key, or
 /// nesting deeper than [`MAX_DEPTH`].
 pub fn encode(value: &Value) -> Result<Vec<u8>, EncodeError> {
+    written(value, Form::Canonical)
+}
+
+/// Writes a value as plain CBOR: the same without links, and entries as they come.
+///
+/// # Errors
+/// As [`encode`], but for repeated keys; and [`EncodeError::Lacking`] for a link.
+pub fn encode_plain(value: &Value) -> Result<Vec<u8>, EncodeError> {
+    written(value, Form::Plain)
+}
+
+/// How a value is written.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// Entries sorted, links as links.
+    Canonical,
+    /// Entries as they come, no links.
+    Plain,
+}
+
+fn written(value: &Value, form: Form) -> Result<Vec<u8>, EncodeError> {
     let mut out = Vec::new();
     let mut open = Vec::new();
     let mut next = Some(value);
     while let Some(value) = next {
-        if let Some(children) = write(&mut out, value)? {
+        if let Some(children) = write(&mut out, value, form)? {
             if open.len() >= MAX_DEPTH {
                 return Err(EncodeError::Depth);
             }
@@ -89,7 +110,11 @@ fn advance<'a>(out: &mut Vec<u8>, open: &mut Vec<Children<'a>>) -> Option<&'a Va
 }
 
 /// Writes a scalar, or the head of a container and gives its children back.
-fn write<'a>(out: &mut Vec<u8>, value: &'a Value) -> Result<Option<Children<'a>>, EncodeError> {
+fn write<'a>(
+    out: &mut Vec<u8>,
+    value: &'a Value,
+    form: Form,
+) -> Result<Option<Children<'a>>, EncodeError> {
     match value {
         Value::Null => out.push(0xf6),
         Value::Bool(value) => out.push(if *value { 0xf5 } else { 0xf4 }),
@@ -107,6 +132,7 @@ fn write<'a>(out: &mut Vec<u8>, value: &'a Value) -> Result<Option<Children<'a>>
             head(out, major::BYTES, length(bytes.len()));
             out.extend_from_slice(bytes);
         }
+        Value::Link(_) if form == Form::Plain => return Err(EncodeError::Lacking("links")),
         Value::Link(cid) => {
             let cid = cid.to_bytes();
             head(out, major::TAG, LINK_TAG);
@@ -120,7 +146,10 @@ fn write<'a>(out: &mut Vec<u8>, value: &'a Value) -> Result<Option<Children<'a>>
         }
         Value::Map(entries) => {
             head(out, major::MAP, length(entries.len()));
-            let entries = value::sorted(entries, value::length_first)?;
+            let entries = match form {
+                Form::Canonical => value::sorted(entries, value::length_first)?,
+                Form::Plain => entries.iter().collect(),
+            };
             return Ok(Some(Children::Map(entries.into_iter())));
         }
     }

@@ -34,6 +34,18 @@ use crate::ipld::cid::{self, Cid};
 /// # Errors
 /// [`DecodeError`], naming the offset.
 pub fn decode(block: &Bytes) -> Result<Value, DecodeError> {
+    read(block, true)
+}
+
+/// The same without links: plain CBOR has none, and no tag for them.
+///
+/// # Errors
+/// [`DecodeError`], naming the offset.
+pub fn decode_plain(block: &Bytes) -> Result<Value, DecodeError> {
+    read(block, false)
+}
+
+fn read(block: &Bytes, links: bool) -> Result<Value, DecodeError> {
     let mut reader = Reader::new(block);
     let mut tree = Assembler::default();
     loop {
@@ -45,6 +57,9 @@ pub fn decode(block: &Bytes) -> Result<Value, DecodeError> {
             Event::Float(value) => tree.put(Value::Float(value)),
             Event::String(text) => tree.put(Value::String(text.to_owned())),
             Event::Bytes(range) => tree.put(Value::Bytes(block.slice(range))),
+            Event::Link(_) if !links => {
+                return Err(DecodeError::UnsupportedTag { at, tag: LINK_TAG });
+            }
             Event::Link(cid) => tree.put(Value::Link(Box::new(cid))),
             Event::Key(text) => tree.key(text.to_owned()),
             Event::List(length) => tree.open_list(at, length)?,

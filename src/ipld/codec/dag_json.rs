@@ -28,7 +28,7 @@ use crate::ipld::cid::Cid;
 #[path = "dag_json_read.rs"]
 mod read;
 
-pub use read::decode;
+pub use read::{decode, decode_plain};
 
 /// Calls `visit` for every link of a block, in order. Builds the tree to do so.
 ///
@@ -146,7 +146,7 @@ fn is_reserved(sorted: &[&(String, Value)]) -> bool {
 
 /// The shortest digits that read back equal; with an exponent from 1e21 up and below 1e-6, as
 /// ECMAScript and Go's JSON have it.
-fn float(out: &mut String, value: f64) {
+pub(super) fn float(out: &mut String, value: f64) {
     let size = value.abs();
     let from = out.len();
     // Writing to a String cannot fail.
@@ -160,7 +160,8 @@ fn float(out: &mut String, value: f64) {
     }
 }
 
-fn string(out: &mut String, text: &str) {
+/// A string with its quotes.
+pub(super) fn string(out: &mut String, text: &str) {
     out.push('"');
     for character in text.chars() {
         match character {

@@ -48,7 +48,19 @@ static BASE64_LAX: LazyLock<[Encoding; 2]> = LazyLock::new(|| {
 /// # Errors
 /// [`DecodeError`], naming the offset.
 pub fn decode(block: &Bytes) -> Result<Value, DecodeError> {
-    let mut reader = Reader { block, at: 0, tree: Assembler::default() };
+    read(block, true)
+}
+
+/// The same where `/` means nothing: plain JSON has no links and no bytes.
+///
+/// # Errors
+/// [`DecodeError`], naming the offset.
+pub fn decode_plain(block: &Bytes) -> Result<Value, DecodeError> {
+    read(block, false)
+}
+
+fn read(block: &Bytes, wraps: bool) -> Result<Value, DecodeError> {
+    let mut reader = Reader { block, at: 0, tree: Assembler::default(), wraps };
     let mut due = Due::Value;
     loop {
         reader.skip_space();
@@ -90,6 +102,8 @@ struct Reader<'a> {
     block: &'a [u8],
     at: usize,
     tree: Assembler,
+    /// Maps may stand for links and bytes.
+    wraps: bool,
 }
 
 impl Reader<'_> {
@@ -162,6 +176,9 @@ impl Reader<'_> {
     /// Reads the rest of `{"/":"cid"}` or `{"/":{"bytes":"base64"}}`, if this is one. The caller
     /// restores the position if it is not; so a string is read twice at most.
     fn wrapped(&mut self) -> Result<Option<Value>, DecodeError> {
+        if !self.wraps {
+            return Ok(None);
+        }
         self.skip_space();
         let rest = self.rest();
         let Some(key) = SLASH_KEYS.iter().find(|key| rest.starts_with(key)) else {

@@ -15,6 +15,7 @@ pub mod dag_cbor;
 pub mod dag_jose;
 pub mod dag_json;
 pub mod dag_pb;
+pub mod json;
 pub mod value;
 
 use bytes::Bytes;
@@ -81,8 +82,10 @@ pub fn decode(code: u64, data: &Bytes) -> Result<Value, CodecError> {
         codec::DAG_PB => {
             dag_pb::Node::decode(data).map(|n| n.to_value()).map_err(|e| malformed(code, e))
         }
-        codec::DAG_CBOR | codec::CBOR => dag_cbor::decode(data).map_err(|e| malformed(code, e)),
-        codec::DAG_JSON | codec::JSON => dag_json::decode(data).map_err(|e| malformed(code, e)),
+        codec::DAG_CBOR => dag_cbor::decode(data).map_err(|e| malformed(code, e)),
+        codec::CBOR => dag_cbor::decode_plain(data).map_err(|e| malformed(code, e)),
+        codec::DAG_JSON => dag_json::decode(data).map_err(|e| malformed(code, e)),
+        codec::JSON => json::decode(data).map_err(|e| malformed(code, e)),
         codec::DAG_JOSE => dag_jose::decode(data).map_err(|e| malformed(code, e)),
         _ => Err(CodecError::Unknown(code)),
     }
@@ -103,12 +106,10 @@ pub fn encode(code: u64, value: &Value) -> Result<Vec<u8>, CodecError> {
             let node = dag_pb::Node::from_value(value).map_err(unwritable)?;
             Ok(node.encode())
         }
-        codec::DAG_CBOR | codec::CBOR => {
-            dag_cbor::encode(value).map_err(|e| unwritable(e.to_string()))
-        }
-        codec::DAG_JSON | codec::JSON => {
-            dag_json::encode(value).map_err(|e| unwritable(e.to_string()))
-        }
+        codec::DAG_CBOR => dag_cbor::encode(value).map_err(|e| unwritable(e.to_string())),
+        codec::CBOR => dag_cbor::encode_plain(value).map_err(|e| unwritable(e.to_string())),
+        codec::DAG_JSON => dag_json::encode(value).map_err(|e| unwritable(e.to_string())),
+        codec::JSON => json::encode(value).map_err(|e| unwritable(e.to_string())),
         codec::DAG_JOSE => dag_jose::encode(value).map_err(unwritable),
         _ => Err(CodecError::Unknown(code)),
     }

@@ -159,6 +159,9 @@ pub enum EncodeError {
     /// A map whose dag-json form would mean a link or bytes (its first key is `/`).
     #[error("cannot encode: map with the key \"/\" is reserved in dag-json")]
     Reserved,
+    /// Something that the data model has and the codec has not.
+    #[error("cannot encode: the codec has no {0}")]
+    Lacking(&'static str),
 }
 
 /// dag-cbor's order of map keys: shorter first, then bytewise (RFC 7049 section 3.9).

@@ -19,6 +19,7 @@
 use std::future::Future;
 use std::io::{self, Read};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
@@ -50,6 +51,9 @@ const END_PIECES: usize = 16;
 const REFUSED_TIME: Duration = Duration::from_secs(5);
 /// Longest symlink target, in bytes.
 const TARGET_MAX_BYTES: usize = 64 << 10;
+/// Most bytes that may come without giving the import anything: the parser keeps the head of a part
+/// until it ends, and pieces that come faster than they are taken.
+const HELD_MAX_BYTES: usize = 16 << 20;
 
 /// The boundary of a multipart body, or `None` for another body.
 pub fn boundary(headers: &HeaderMap) -> Option<String> {
@@ -123,14 +127,40 @@ async fn read_to_end<S: Stream>(data: Pin<&mut S>) {
 
 type Parts = Result<Bytes, hyper::Error>;
 
+/// The import, and what the parser may hold meanwhile.
+struct Outlet<'a> {
+    to: &'a mpsc::Sender<io::Result<Entry>>,
+    /// Bytes that came since the parser gave anything.
+    held: &'a AtomicUsize,
+}
+
+impl Outlet<'_> {
+    async fn send(&self, entry: io::Result<Entry>) -> Result<(), ()> {
+        self.to.send(entry).await.map_err(drop)
+    }
+}
+
+/// Counts what comes, and refuses what the parser would only keep.
+fn within(piece: Parts, held: &AtomicUsize) -> io::Result<Bytes> {
+    let piece = piece.map_err(io::Error::other)?;
+    let before = held.fetch_add(piece.len(), Ordering::Relaxed);
+    match before.saturating_add(piece.len()) > HELD_MAX_BYTES {
+        true => Err(io::Error::new(io::ErrorKind::InvalidInput, "the head of a part does not end")),
+        false => Ok(piece),
+    }
+}
+
 /// Hands the entries over as they arrive; tells whether the import took all of them.
 pub async fn parse(
     data: Pin<&mut (impl Stream<Item = Parts> + Send)>,
     boundary: String,
     out: &mpsc::Sender<io::Result<Entry>>,
 ) -> io::Result<bool> {
-    let mut parts = Multipart::new(data, boundary);
+    let held = AtomicUsize::new(0);
+    let mut parts = Multipart::new(data.map(|piece| within(piece, &held)), boundary);
+    let out = &Outlet { to: out, held: &held };
     while let Some(field) = in_time(parts.next_field()).await? {
+        held.store(0, Ordering::Relaxed);
         let path = path_of(&field)?;
         let meta = mode::read(field.name().unwrap_or_default());
         let meta = meta.map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
@@ -157,7 +187,7 @@ pub async fn parse(
 async fn file(
     (path, meta): (Vec<Bytes>, Meta),
     mut field: Field<'_>,
-    out: &mpsc::Sender<io::Result<Entry>>,
+    out: &Outlet<'_>,
 ) -> io::Result<bool> {
     let path = if path.is_empty() { vec![Bytes::new()] } else { path };
     let (feed, inbox) = mpsc::channel(PIECES);
@@ -171,6 +201,7 @@ async fn file(
             Ok(Some(piece)) if piece.is_empty() => continue,
             other => other.map(Option::unwrap_or_default),
         };
+        out.held.store(0, Ordering::Relaxed);
         let last = !matches!(&piece, Ok(bytes) if !bytes.is_empty());
         if feed.send(piece).await.is_err() {
             return Ok(false);
@@ -241,12 +272,60 @@ async fn in_time<T>(next: impl Future<Output = multer::Result<T>>) -> io::Result
 }
 
 fn broken(error: multer::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("broken upload: {error}"))
+    let text = match &error {
+        // Its own words do not tell the cause.
+        multer::Error::StreamReadFailed(cause) => format!("broken upload: {cause}"),
+        error => format!("broken upload: {error}"),
+    };
+    io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_head_without_an_end_is_refused_before_it_fills_the_memory() {
+        let piece = Bytes::from(vec![b'a'; 64 << 10]);
+        let mut came = 0;
+        let endless = futures_util::stream::repeat_with(|| {
+            came += 1;
+            Ok(if came == 1 { Bytes::from_static(b"--x\r\nA: ") } else { piece.clone() })
+        });
+        let (out, _inbox) = mpsc::channel(ENTRIES);
+        let parsed = parse(pin!(endless).as_mut(), "x".to_owned(), &out).await;
+        let told = parsed.unwrap_err().to_string();
+        assert!(told.contains("the head of a part does not end"), "{told}");
+        assert!(came <= 2 + (HELD_MAX_BYTES >> 16), "{came} pieces came");
+    }
+
+    #[tokio::test]
+    async fn a_long_file_is_no_long_head() {
+        let piece = Bytes::from(vec![b'a'; 64 << 10]);
+        let mut pieces =
+            vec![Bytes::from_static(b"--x\r\nContent-Disposition: a; filename=b\r\n\r\n")];
+        pieces.extend(std::iter::repeat_n(piece, 2 * (HELD_MAX_BYTES >> 16)));
+        pieces.push(Bytes::from_static(b"\r\n--x--\r\n"));
+        let data = futures_util::stream::iter(pieces.into_iter().map(Ok::<_, hyper::Error>));
+        // As from a socket: there is not always more.
+        let data = data.then(|piece| async {
+            tokio::task::yield_now().await;
+            piece
+        });
+        let (out, mut inbox) = mpsc::channel(ENTRIES);
+        let reading = task::blocking(move || {
+            let Some(Ok(Entry { content: Content::File(mut file), .. })) = inbox.blocking_recv()
+            else {
+                return 0;
+            };
+            io::copy(&mut file, &mut io::sink()).unwrap()
+        });
+        let mut data = pin!(data);
+        let parsing = parse(data.as_mut(), "x".to_owned(), &out);
+        let (parsed, read) = futures_util::future::join(parsing, reading).await;
+        assert!(parsed.unwrap());
+        assert_eq!(read, 2 * HELD_MAX_BYTES as u64);
+    }
 
     #[test]
     fn names_are_decoded_and_cannot_climb() {

@@ -36,6 +36,8 @@ targets! {
     dag_pb_blocks: ipld::DAG_PB,
     dag_cbor_blocks: ipld::DAG_CBOR,
     dag_json_blocks: ipld::DAG_JSON,
+    cbor_blocks: ipld::CBOR,
+    json_blocks: ipld::JSON,
     dag_jose_blocks: ipld::DAG_JOSE,
     unixfs_nodes: ipld::UNIXFS,
     hamt_shards: ipld::HAMT,
@@ -128,7 +130,15 @@ fn a_million_levels_take_neither_stack_nor_memory() {
 /// Their own checks ask for an offset within the input, and a cause.
 #[test]
 fn every_beginning_of_a_fixture_is_read_or_refused_with_offset_and_cause() {
-    let codecs = [&ipld::DAG_PB, &ipld::DAG_CBOR, &ipld::DAG_JSON, &ipld::DAG_JOSE, &ipld::CAR];
+    let codecs = [
+        &ipld::CBOR,
+        &ipld::JSON,
+        &ipld::DAG_PB,
+        &ipld::DAG_CBOR,
+        &ipld::DAG_JSON,
+        &ipld::DAG_JOSE,
+        &ipld::CAR,
+    ];
     let mut cuts = 0;
     for target in codecs {
         for input in (target.seeds)() {
