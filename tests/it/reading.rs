@@ -222,8 +222,12 @@ fn a_large_folder_is_listed_from_its_first_entry_and_knows_each_name_by_few_bloc
     }
     repo.ok(["add", "-Q", "-r", "--cid-version=1", "named"]);
     let daemon = Daemon::offline(&repo);
-    let most = names.iter().map(|n| blocks_on_the_way(&daemon, &cid, *n)).max().unwrap();
-    assert!((2..=4).contains(&most), "{most} blocks for one name");
+    let mut blocks: Vec<usize> =
+        names.iter().map(|number| blocks_on_the_way(&daemon, &cid, *number)).collect();
+    blocks.sort_unstable();
+    let (usual, late, most) = (blocks[NAMES / 2], blocks[NAMES * 99 / 100], blocks[NAMES - 1]);
+    // Names that share 32 bits of their hash lie a shard deeper, whoever reads: 216 of a million.
+    assert!(usual <= 3 && late <= 4 && most <= 5, "{usual}, {late}, {most} blocks for one name");
     let before = peak(daemon.pid()).unwrap();
     let since = Instant::now();
     let mut connection = Connection::open(&daemon.api());
@@ -262,7 +266,8 @@ fn a_large_folder_is_listed_from_its_first_entry_and_knows_each_name_by_few_bloc
     assert_eq!(row[1], row[2].len().to_string(), "{row:?}");
     println!(
         "a folder of {entries}: first entry after {first:?}, all after {all:?}; daemon {} MiB at \
-         most ({} before), `ls` {} MiB; at most {most} blocks for one name",
+         most ({} before), `ls` {} MiB; blocks \
+         for one of {NAMES} names: {usual} usually, {late} at p99, {most} at most",
         after >> 20,
         before >> 20,
         command >> 20,
