@@ -51,6 +51,9 @@ struct Row {
     name: String,
 }
 
+/// A cell of a row.
+type Column = fn(&Row) -> &str;
+
 /// The entries of one path on their way to the terminal.
 struct Printing<'a> {
     ls: &'a Ls,
@@ -133,8 +136,8 @@ impl Printing<'_> {
     /// Prints rows whose columns line up with each other.
     fn print(&self, rows: &[Row]) -> Result<(), CliError> {
         let options = &self.ls.options;
-        let widest = |of: fn(&Row) -> &str| rows.iter().map(|r| of(r).len()).max().unwrap_or(0);
-        let columns: [(bool, fn(&Row) -> &str); 4] = [
+        let widest = |of: Column| rows.iter().map(|r| of(r).len()).max().unwrap_or(0);
+        let columns: [(bool, Column); 4] = [
             (options.long, |row| &row.mode),
             (true, |row| &row.hash),
             (options.size, |row| &row.size),

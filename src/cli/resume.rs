@@ -28,13 +28,16 @@ pub struct Note {
     head: String,
 }
 
+/// A note, and the member at which an earlier process stopped.
+pub type Found = (Note, Option<Vec<u8>>);
+
 impl Note {
     /// The note of what is unpacked to `target`, and the member at which an earlier process stopped.
     /// `None` where nothing can be noted.
     ///
     /// # Errors
     /// That another process unpacks to the same place.
-    pub fn of(target: &Path, what: &str) -> Result<Option<(Self, Option<Vec<u8>>)>, CliError> {
+    pub fn of(target: &Path, what: &str) -> Result<Option<Found>, CliError> {
         let Some((path, boot)) = place(target).zip(boot()) else { return Ok(None) };
         let head = format!("{FORM}\n{}\n{boot}\n", encode(what.as_bytes()));
         let mut note = Self { path, file: None, head };

@@ -157,3 +157,38 @@ impl Core {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipld::block::Prefix;
+    use crate::ipld::cid::codec;
+    use crate::store::{Store, Tuning};
+
+    #[test]
+    fn wrong_bytes_under_a_right_checksum_are_found_where_reads_are_hashed() {
+        let truth = Block::hashed(Prefix::v1(codec::RAW), "truth".into()).unwrap();
+        let cid = *truth.cid();
+        for hash_on_read in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let tuning = Tuning { hash_on_read, limit: 0 };
+            let store = Store::open_with(dir.path(), tuning).unwrap();
+            let core = store.core();
+            let put = |block: &Block| {
+                let mut writer = core.writer();
+                writer.put(block).unwrap();
+                writer.commit(&[]).unwrap();
+            };
+            put(&Block::from_store(cid, "a lie".into()));
+            let found = core.get(&cid);
+            if !hash_on_read {
+                assert_eq!(found.unwrap().unwrap().data(), &"a lie");
+                continue;
+            }
+            assert!(matches!(found, Err(StoreError::Corrupt { .. })), "{found:?}");
+            assert!(core.is_quarantined(cid.hash()) && core.stat(&cid).unwrap().is_none());
+            put(&truth);
+            assert_eq!(core.get(&cid).unwrap(), Some(truth.clone()));
+        }
+    }
+}

@@ -23,7 +23,9 @@ const HASHED_MIN: f64 = 0.7;
 /// Rounds of which the median counts.
 const ROUNDS: usize = 5;
 /// Ranges asked for at each place.
-const RANGES: usize = 200;
+const RANGES: usize = 1000;
+/// Names looked up in the large folder.
+const NAMES: usize = 200;
 /// Longest that the slowest but one in a hundred may take.
 const FIRST_BYTE_MAX: Duration = Duration::from_millis(5);
 /// Peak memory of whoever lists the large folder, in bytes.
@@ -184,11 +186,11 @@ fn name(number: usize) -> String {
     format!("entry number {number}")
 }
 
-/// Most memory that a process has had, in bytes.
-fn peak(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() << 10
+/// Most memory that a process has had, in bytes; of one that has ended nobody knows.
+fn peak(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
 }
 
 /// Blocks of the folder that a name is found by: the CAR of one block holds those on the way to it.
@@ -196,10 +198,7 @@ fn blocks_on_the_way(daemon: &Daemon, folder: &str, number: usize) -> usize {
     let path = format!("/ipfs/{folder}/{}", name(number).replace(' ', "%20"));
     let target = format!("{path}?format=car&dag-scope=block");
     let answer = ask(&daemon.gateway, "GET", &target, &[("Host", "127.0.0.1")]);
-    // The file itself is not here: the stream ends where it would come, with the blocks before.
-    if answer.status != 200 {
-        return 0;
-    }
+    assert_eq!(answer.status, 200, "{}", answer.text());
     let mut reader = car::CarReader::open(answer.body.as_slice()).unwrap();
     let mut sections = 0;
     while let Ok(Some(_)) = reader.next_section() {
@@ -216,15 +215,19 @@ fn a_large_folder_is_listed_from_its_first_entry_and_knows_each_name_by_few_bloc
     let cid = folder(entries, &path);
     repo.ok(["dag", "import", "--local-only", path.to_str().unwrap()]);
     // The names that are looked up are here, so that they can be read.
-    let looked_up: Vec<usize> = (0..RANGES).map(|n| n * (entries / RANGES)).collect();
-    for number in &looked_up[..8] {
-        let said = repo.feed(["add", "-Q", "--cid-version=1"], name(*number).as_bytes());
-        assert_eq!(said.code, 0, "{}", said.err);
+    let names: Vec<usize> = (0..NAMES).map(|n| n * (entries / NAMES)).collect();
+    for number in &names {
+        repo.file(format!("named/{number}"), name(*number));
     }
+    repo.ok(["add", "-Q", "-r", "--cid-version=1", "named"]);
     let daemon = Daemon::offline(&repo);
-    let most = looked_up[..8].iter().map(|n| blocks_on_the_way(&daemon, &cid, *n)).max().unwrap();
-    assert!((2..=4).contains(&most), "{most} blocks for one name");
-    let before = peak(daemon.pid());
+    let mut blocks: Vec<usize> =
+        names.iter().map(|number| blocks_on_the_way(&daemon, &cid, *number)).collect();
+    blocks.sort_unstable();
+    let (usual, late, most) = (blocks[NAMES / 2], blocks[NAMES * 99 / 100], blocks[NAMES - 1]);
+    // Names that share 32 bits of their hash lie a shard deeper, whoever reads: 216 of a million.
+    assert!(usual <= 3 && late <= 4 && most <= 5, "{usual}, {late}, {most} blocks for one name");
+    let before = peak(daemon.pid()).unwrap();
     let since = Instant::now();
     let mut connection = Connection::open(&daemon.api());
     let target = format!("/api/v0/ls?arg={cid}&stream=true");
@@ -237,7 +240,7 @@ fn a_large_folder_is_listed_from_its_first_entry_and_knows_each_name_by_few_bloc
     }
     let all = since.elapsed();
     assert_eq!(lines, entries);
-    let after = peak(daemon.pid());
+    let after = peak(daemon.pid()).unwrap();
     // The command, which sorts what fits and prints the rest as it comes.
     let mut child = repo.command(["ls", &cid]).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
@@ -245,7 +248,7 @@ fn a_large_folder_is_listed_from_its_first_entry_and_knows_each_name_by_few_bloc
     let mut buffer = vec![0; MIB];
     let mut command = 0;
     loop {
-        command = command.max(peak(child.id()));
+        command = command.max(peak(child.id()).unwrap_or(0));
         match out.read(&mut buffer).unwrap() {
             0 => break,
             read if printed.is_empty() => {
@@ -257,9 +260,13 @@ fn a_large_folder_is_listed_from_its_first_entry_and_knows_each_name_by_few_bloc
     }
     assert!(child.wait().unwrap().success());
     assert_eq!(lines, entries);
+    // None of the files that it lists was opened: what the folder tells of them is enough.
+    let row: Vec<&str> = printed.lines().next().unwrap().splitn(3, ' ').collect();
+    assert_eq!(row[1], row[2].len().to_string(), "{row:?}");
     println!(
         "a folder of {entries}: first entry after {first:?}, all after {all:?}; daemon {} MiB at \
-         most ({} before), `ls` {} MiB; at most {most} blocks for one name",
+         most ({} before), `ls` {} MiB; blocks \
+         for one of {NAMES} names: {usual} usually, {late} at p99, {most} at most",
         after >> 20,
         before >> 20,
         command >> 20,
