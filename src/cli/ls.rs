@@ -132,9 +132,10 @@ impl Printing<'_> {
 
     /// Prints rows whose columns line up with each other.
     fn print(&self, rows: &[Row]) -> Result<(), CliError> {
+        type Column = fn(&Row) -> &str;
         let options = &self.ls.options;
-        let widest = |of: fn(&Row) -> &str| rows.iter().map(|r| of(r).len()).max().unwrap_or(0);
-        let columns: [(bool, fn(&Row) -> &str); 4] = [
+        let widest = |of: Column| rows.iter().map(|r| of(r).len()).max().unwrap_or(0);
+        let columns: [(bool, Column); 4] = [
             (options.long, |row| &row.mode),
             (true, |row| &row.hash),
             (options.size, |row| &row.size),

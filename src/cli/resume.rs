@@ -19,6 +19,9 @@ const END: &str = "end";
 /// Most bytes of a note that are read: names of members are short.
 const NOTE_MAX_BYTES: u64 = 64 << 10;
 
+/// The name of a member of an archive.
+type Member = Vec<u8>;
+
 /// A note, locked by this process as long as it lives.
 pub struct Note {
     path: PathBuf,
@@ -34,7 +37,7 @@ impl Note {
     ///
     /// # Errors
     /// That another process unpacks to the same place.
-    pub fn of(target: &Path, what: &str) -> Result<Option<(Self, Option<Vec<u8>>)>, CliError> {
+    pub fn of(target: &Path, what: &str) -> Result<Option<(Self, Option<Member>)>, CliError> {
         let Some((path, boot)) = place(target).zip(boot()) else { return Ok(None) };
         let head = format!("{FORM}\n{}\n{boot}\n", encode(what.as_bytes()));
         let mut note = Self { path, file: None, head };
@@ -54,7 +57,7 @@ impl Note {
     }
 
     /// The member that a note names, if it is of the same content and boot.
-    fn member(&self, text: &str) -> Option<Vec<u8>> {
+    fn member(&self, text: &str) -> Option<Member> {
         let mut lines = text.strip_prefix(&self.head)?.lines();
         let (member, end) = (lines.next()?, lines.next()?);
         let (_, member) = multibase::decode(member).ok().filter(|_| end == END)?;
