@@ -51,9 +51,6 @@ struct Row {
     name: String,
 }
 
-/// A cell of a row.
-type Column = fn(&Row) -> &str;
-
 /// The entries of one path on their way to the terminal.
 struct Printing<'a> {
     ls: &'a Ls,
@@ -135,6 +132,7 @@ impl Printing<'_> {
 
     /// Prints rows whose columns line up with each other.
     fn print(&self, rows: &[Row]) -> Result<(), CliError> {
+        type Column = fn(&Row) -> &str;
         let options = &self.ls.options;
         let widest = |of: Column| rows.iter().map(|r| of(r).len()).max().unwrap_or(0);
         let columns: [(bool, Column); 4] = [

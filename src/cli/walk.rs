@@ -211,10 +211,7 @@ impl Walk {
             self.stack.push(open);
         }
         let size_bytes = if kind == Kind::File { meta.len() } else { 0 };
-        let nanos = u32::try_from(meta.mtime_nsec()).unwrap_or(0);
-        let mtime = Mtime { seconds: meta.mtime(), nanos };
-        let carried = Meta { mode: Some(meta.mode() & 0o7777), mtime: Some(mtime) };
-        Ok(Found { at: stop.at, path: stop.path, kind, meta: carried, size_bytes })
+        Ok(Found { at: stop.at, path: stop.path, kind, meta: carried(&meta), size_bytes })
     }
 
     fn look(&self, at: &Path) -> io::Result<Metadata> {
@@ -281,6 +278,16 @@ fn kind(meta: &Metadata, stop: &Stop) -> io::Result<Kind> {
             Err(io::Error::new(io::ErrorKind::InvalidInput, text))
         }
     }
+}
+
+/// What an entry comes with; of what stands in a pipe nothing is known.
+fn carried(meta: &Metadata) -> Meta {
+    if meta.file_type().is_fifo() {
+        return Meta::NONE;
+    }
+    let nanos = u32::try_from(meta.mtime_nsec()).unwrap_or(0);
+    let mtime = Mtime { seconds: meta.mtime(), nanos };
+    Meta { mode: Some(meta.mode() & 0o7777), mtime: Some(mtime) }
 }
 
 fn is_stdin(root: &Path) -> bool {

@@ -143,7 +143,7 @@ fn a_pipe_that_is_named_is_read() {
     let pipe = repo.path("pipe");
     rustix::fs::mknodat(CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     let feeding = std::thread::spawn(move || fs::write(pipe, "hello\n").unwrap());
-    let said = repo.ok(["add", "pipe"]);
+    let said = repo.ok(["add", "--preserve-mode", "pipe"]);
     assert_eq!(said, "added QmZULkCELmmk5XNfCgTnCyFgAVxBRBXyDHGGMVoLFLiXEN pipe");
     feeding.join().unwrap();
     fs::create_dir(repo.path("d")).unwrap();

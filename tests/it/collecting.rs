@@ -15,7 +15,7 @@ use henge::node::Node;
 use henge::node::add::{AddEvent, AddOptions};
 use henge::store::{Core, Store, StoreError, Tuning};
 
-use crate::harness::{Daemon, Repo, keystream, soak};
+use crate::harness::{Daemon, Repo, keystream, open_here, soak};
 use crate::store_faults::{collect, node, recursive};
 use crate::weigh::{self, MIB, ratio};
 
@@ -148,7 +148,7 @@ fn adds_beside(node: &Node, garbage: &[Block]) -> (Vec<Duration>, usize) {
 /// What collecting costs in a repository of so many blocks, in the middle, and what an add beside it
 /// takes but for one in a hundred.
 fn measure(repo: &Repo, plan: &Plan) -> (Duration, Duration) {
-    let (node, _lock) = henge::daemon::open(&repo.root()).unwrap();
+    let (node, _lock) = open_here(&repo.root()).unwrap();
     let core = node.store().core();
     let garbage: Vec<Block> = (0..plan.garbage).map(|n| block("dead", n)).collect();
     let mut times: Vec<_> = (0..ROUNDS).map(|_| collects(&core, &garbage)).collect();

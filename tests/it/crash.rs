@@ -25,7 +25,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::crash_life::{LIFE, Plan};
 use crate::crash_log::{Log, Made, Reader, Shape};
-use crate::harness::{keystream, soak};
+use crate::harness::{keystream, open_here, soak};
 use crate::store_faults::{kept, pins, present};
 
 /// Acknowledgements that a life must have before it may be killed.
@@ -190,7 +190,7 @@ impl Trial {
 
     /// Opens the repository for as long as `work` takes, and waits until it is closed.
     pub fn with_node<T>(&self, root: &Path, work: impl FnOnce(&Node, &Core) -> T) -> T {
-        let (node, repo) = henge::daemon::open(root).expect("every start succeeds");
+        let (node, repo) = open_here(root).expect("every start succeeds");
         let core = node.store().core();
         let done = work(&node, &core);
         drop(node);

@@ -26,7 +26,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::Digest as _;
 
 use crate::crash_log::{LARGE_BYTES, Log, Made, Shape};
-use crate::harness::keystream;
+use crate::harness::{keystream, open_here};
 
 /// The variable that turns the test below into a life.
 pub const LIFE: &str = "HENGE_CRASH_LIFE";
@@ -371,7 +371,7 @@ fn source(made: &Made) -> Source {
 fn a_life() {
     let Ok(text) = std::env::var(LIFE) else { return };
     let plan = Plan::parse(&text);
-    let (node, _repo) = henge::daemon::open(&plan.root).expect("every start succeeds");
+    let (node, _repo) = open_here(&plan.root).expect("every start succeeds");
     let log = Log::read(&plan.log);
     let file = OpenOptions::new().create(true).append(true).open(&plan.log).unwrap();
     let mut shared = Shared { file, log, busy: BTreeSet::new(), made: 0 };

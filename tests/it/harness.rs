@@ -7,7 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use henge::config::repo::{self, RepoError};
+use henge::daemon::BootError;
+use henge::node::Node;
 use sha2::Digest as _;
+
+/// How long another test's child may hold a lock.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// A repository in a temporary folder; both are gone when this is dropped.
 pub struct Repo {
@@ -242,4 +248,18 @@ pub fn soak() -> bool {
 pub fn skip(test: &str, why: &str) {
     let line = format!("SKIPPED {test}: {why}\n");
     std::io::stderr().write_all(line.as_bytes()).expect("a standard error");
+}
+
+/// Opens a repository in this process. A child of another test may hold its lock, too, between its fork
+/// and its exec: that is waited for.
+pub fn open_here(root: &Path) -> Result<(Node, repo::Repo), BootError> {
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match henge::daemon::open(root) {
+            Err(BootError::Repo(RepoError::Locked { .. })) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
 }

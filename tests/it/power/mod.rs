@@ -22,7 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use self::disk::{Disk, Law};
 use self::journal::{Journal, Shim};
 use crate::crash::{Trial, lost, seed};
-use crate::harness::soak;
+use crate::harness::{open_here, soak};
 
 /// The variable that turns the test `a_program` into one.
 const PROGRAM: &str = "HENGE_POWER_PROGRAM";
@@ -105,7 +105,7 @@ fn a_store_that_does_not_sync_is_caught() {
     let caught = (0..CUTS_A_LIAR).any(|luck| {
         fs::remove_dir_all(&root).unwrap();
         disk.cut(Law::Logged, &mut ChaCha8Rng::seed_from_u64(luck)).write(&root);
-        let Ok((node, _repo)) = henge::daemon::open(&root) else { return true };
+        let Ok((node, _repo)) = open_here(&root) else { return true };
         !lost(&node.store().core(), &trial.log()).is_empty()
     });
     assert!(caught, "nothing was synced, and nothing was lost");
