@@ -1,6 +1,8 @@
 //! `henge cat`.
 
-use std::io::{IsTerminal as _, Write as _, stdout};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _, stdout};
+use std::os::fd::AsFd as _;
 
 use futures_util::StreamExt as _;
 
@@ -27,6 +29,10 @@ pub struct Cat {
     #[command(flatten)]
     options: CatOptions,
 }
+
+/// Bytes that a pipe on standard output is asked to hold: with the usual 64 KiB, writer and reader take
+/// turns four times a block.
+const PIPE_BYTES: usize = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -62,12 +68,20 @@ pub async fn copy(
     shown: Option<bool>,
 ) -> Result<(), CliError> {
     let bar = progress::bytes(length, shown);
-    let mut out = stdout().lock();
+    let mut out = plain_stdout()?;
     while let Some(piece) = stream.next().await {
         let piece = piece?;
         out.write_all(&piece)?;
         bar.inc(piece.len() as u64);
     }
     bar.finish_and_clear();
-    Ok(out.flush()?)
+    Ok(())
+}
+
+/// Standard output without a buffer that looks for lines in content.
+fn plain_stdout() -> io::Result<File> {
+    let out = File::from(stdout().as_fd().try_clone_to_owned()?);
+    // What is no pipe, or may not grow, stays as it is.
+    let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE_BYTES);
+    Ok(out)
 }
