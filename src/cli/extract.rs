@@ -41,6 +41,8 @@ pub struct Unpacking {
     /// What is unpacked, by which unfinished files are named.
     what: String,
     note: Option<Note>,
+    /// Whether the next unpacking may go on with what this one leaves unfinished.
+    lasting: bool,
     /// The member that an earlier process stopped at, and how much of its content is there.
     found: Option<(Vec<u8>, u64)>,
     /// Folders on the way to the last member. What is told of them is restored behind their content.
@@ -60,22 +62,18 @@ struct Told {
 
 impl Unpacking {
     /// Writes the archive's one top member to `target`; into it, when the member is no folder and
-    /// `target` is one. `what` names the content for good; without it nothing is noted.
-    ///
-    /// # Errors
-    /// That another process does the same.
-    pub fn to(target: &Path, what: Option<&str>) -> Result<Self, CliError> {
-        let noted = what.map(|what| Note::of(target, what)).transpose()?.flatten();
-        let (note, member) = noted.unzip();
-        // Without a note, and its lock, the unfinished belong to this process alone.
-        let what = match note.is_some() {
-            true => what.unwrap_or_default().to_owned(),
-            false => format!("{} {}", std::process::id(), what.unwrap_or_default()),
-        };
+    /// `target` is one. `what` names the content for good; without it nobody can go on.
+    pub fn to(target: &Path, what: Option<&str>) -> Self {
+        // Of this process alone: what it overwrites makes an older note void all the same.
+        let own = format!("{} {}", std::process::id(), what.unwrap_or_default());
+        let (note, member) = Note::of(target, what.unwrap_or(&own)).unzip();
+        // Without a note, and its lock, the unfinished belong to this process, too.
+        let lasting = note.is_some() && what.is_some();
+        let what = what.filter(|_| lasting).map_or(own, str::to_owned);
         let target = target.to_owned();
-        let mut this = Self { target, what, note, found: None, open: Vec::new() };
+        let mut this = Self { target, what, note, lasting, found: None, open: Vec::new() };
         this.found = member.flatten().and_then(|member| this.look_for(member));
-        Ok(this)
+        this
     }
 
     /// The member to go on with, and how much of its content is here.
@@ -87,8 +85,11 @@ impl Unpacking {
         let (top, below) = split(&as_path(&member)).ok()?;
         let root = self.root(below.as_os_str().is_empty(), &top);
         let place = plain_way(&root, &below).ok()?;
-        let meta = fs::symlink_metadata(self.unfinished(&place, &member)).ok();
-        Some((member, meta.filter(fs::Metadata::is_file).map_or(0, |meta| meta.len())))
+        match fs::symlink_metadata(self.unfinished(&place, &member)) {
+            Ok(meta) if meta.is_file() => Some((member, meta.len())),
+            // What is not there at all went away with all that was done before it.
+            _ => fs::symlink_metadata(&place).is_ok().then_some((member, 0)),
+        }
     }
 
     /// Where the top member goes.
@@ -130,12 +131,11 @@ impl Unpacking {
                     continue;
                 }
                 tar::EntryType::Regular => {
-                    self.begin(&name)?;
                     let alone = below.as_os_str().is_empty();
                     self.file(&mut member, &name, (&place, alone), told)?;
                 }
                 tar::EntryType::Symlink => {
-                    self.begin(&name)?;
+                    self.begin(&name);
                     let to = member.link_name_bytes().unwrap_or_default().into_owned();
                     link(&as_path(&to), &place)?;
                     date(&place, told.mtime).map_err(|e| failed(&place, &e))?;
@@ -149,14 +149,22 @@ impl Unpacking {
         if root.is_none() {
             return Err(CliError::new("the node sent an empty archive"));
         }
+        // Two empty records end an archive, of which one is read: it may break off between members.
+        if io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(broken)? == 0 {
+            return Err(CliError::new("the archive ends before its end"));
+        }
         if let Some(note) = self.note {
             note.done();
         }
         Ok(())
     }
 
-    fn begin(&mut self, member: &[u8]) -> Result<(), CliError> {
-        self.note.as_mut().map_or(Ok(()), |note| note.begin(member))
+    fn begin(&mut self, member: &[u8]) {
+        match &mut self.note {
+            Some(note) if self.lasting => note.begin(member),
+            Some(note) => note.void(),
+            None => {}
+        }
     }
 
     /// Leaves the folders that the next member is not in.
@@ -171,23 +179,28 @@ impl Unpacking {
     }
 
     fn file(
-        &self,
+        &mut self,
         member: &mut tar::Entry<'_, impl Read>,
         name: &[u8],
         (place, alone): (&Path, bool),
         told: Told,
     ) -> Result<(), CliError> {
-        // What was named on the command line may be a device or a pipe: that is written, not replaced.
-        let special = |meta: &fs::Metadata| !meta.is_file() && !meta.is_dir();
-        if alone && fs::metadata(place).is_ok_and(|meta| special(&meta)) {
-            let out = OpenOptions::new().write(true).open(place);
+        if alone && place == self.target && is_written_through(place) {
+            let out = written_through(place);
             return copy(member, &mut out.map_err(|e| failed(place, &e))?, place);
         }
         let unfinished = self.unfinished(place, name);
         let mut file = grow(&unfinished, told).map_err(|e| failed(place, &e))?;
-        copy(member, &mut file, place)?;
+        // Not before: what an earlier boot left under this name is gone now.
+        self.begin(name);
+        if let Err(error) = copy(member, &mut file, place) {
+            if !self.lasting {
+                let _ = fs::remove_file(&unfinished);
+            }
+            return Err(error);
+        }
         let finish = || {
-            if let Some(mode) = told.mode {
+            if let Some(mode) = told.mode.or_else(|| mode_of(place)) {
                 file.set_permissions(fs::Permissions::from_mode(mode))?;
             }
             date(&unfinished, told.mtime)?;
@@ -195,6 +208,23 @@ impl Unpacking {
         };
         finish().map_err(|e| failed(place, &e))
     }
+}
+
+/// Whether a target that somebody named is a device, a pipe, or a symlink: that is written, and not
+/// replaced.
+fn is_written_through(target: &Path) -> bool {
+    let plain = |meta: &fs::Metadata| meta.is_file() || meta.is_dir();
+    fs::symlink_metadata(target).is_ok_and(|meta| !plain(&meta))
+}
+
+fn written_through(target: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).open(target)
+}
+
+/// Permissions of the file that is about to be replaced.
+fn mode_of(place: &Path) -> Option<u32> {
+    let meta = fs::symlink_metadata(place).ok().filter(fs::Metadata::is_file)?;
+    Some(meta.permissions().mode() & 0o777)
 }
 
 fn as_path(bytes: &[u8]) -> PathBuf {
@@ -293,8 +323,8 @@ fn date(place: &Path, mtime: Option<Timespec>) -> io::Result<()> {
 /// Saves a stream as it is, under its name when it is whole.
 pub fn save(mut reader: impl Read, target: &Path) -> Result<(), CliError> {
     let failed = |e: io::Error| failed(target, &e);
-    if fs::metadata(target).is_ok_and(|meta| !meta.is_file()) {
-        let mut out = OpenOptions::new().write(true).open(target).map_err(failed)?;
+    if is_written_through(target) {
+        let mut out = written_through(target).map_err(failed)?;
         return io::copy(&mut reader, &mut out).map_err(failed).map(drop);
     }
     let mut name = std::ffi::OsString::from(".");
@@ -304,6 +334,9 @@ pub fn save(mut reader: impl Read, target: &Path) -> Result<(), CliError> {
     let mut write = || {
         let mut out = File::create(&unfinished)?;
         io::copy(&mut reader, &mut out)?;
+        if let Some(mode) = mode_of(target) {
+            out.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
         fs::rename(&unfinished, target)
     };
     write().map_err(|error| {

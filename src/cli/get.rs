@@ -76,7 +76,7 @@ impl Get {
         if !self.archive && !self.compress {
             // What a mutable name led to then is not what it leads to now.
             let what = parsed.cid().map(|_| parsed.to_string());
-            let begun = Unpacking::to(&target, what.as_deref())?;
+            let begun = Unpacking::to(&target, what.as_deref());
             if let Some((member, length)) = begun.found() {
                 let name = multibase::encode(Base::Base64Url, member);
                 ask = ask.option("resume", name).option("skip", length);

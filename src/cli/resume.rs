@@ -9,7 +9,6 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::extract::NOFOLLOW;
-use super::output::{CliError, safe};
 use crate::ipld::multibase::{self, Base};
 
 /// First line of a note; the number is its form's.
@@ -22,10 +21,11 @@ const NOTE_MAX_BYTES: u64 = 64 << 10;
 /// A note, locked by this process as long as it lives.
 pub struct Note {
     path: PathBuf,
-    /// None until there is something to note.
-    file: Option<File>,
+    file: File,
     /// What is unpacked, and the boot.
     head: String,
+    /// Whether it says where somebody stopped, and so stays when it is dropped.
+    telling: bool,
 }
 
 /// A note, and the member at which an earlier process stopped.
@@ -33,27 +33,22 @@ pub type Found = (Note, Option<Vec<u8>>);
 
 impl Note {
     /// The note of what is unpacked to `target`, and the member at which an earlier process stopped.
-    /// `None` where nothing can be noted.
-    ///
-    /// # Errors
-    /// That another process unpacks to the same place.
-    pub fn of(target: &Path, what: &str) -> Result<Option<Found>, CliError> {
-        let Some((path, boot)) = place(target).zip(boot()) else { return Ok(None) };
+    /// `None` where nothing can be noted: nobody tells the boot, the folder is not to be written in,
+    /// or another process unpacks to the same place.
+    pub fn of(target: &Path, what: &str) -> Option<Found> {
+        let (path, boot) = place(target).zip(boot())?;
         let head = format!("{FORM}\n{}\n{boot}\n", encode(what.as_bytes()));
-        let mut note = Self { path, file: None, head };
-        let options = || {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).custom_flags(NOFOLLOW);
-            options
-        };
-        let Ok(mut file) = options().open(&note.path) else { return Ok(Some((note, None))) };
-        note.lock(&file)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).mode(0o600).custom_flags(NOFOLLOW);
+        let mut file = options.open(&path).ok()?;
+        lock(&path, &file)?;
         let mut text = String::new();
         // One that cannot be read is none: it is written anew.
         let read = Read::by_ref(&mut file).take(NOTE_MAX_BYTES).read_to_string(&mut text);
+        let telling = !text.is_empty();
+        let note = Self { path, file, head, telling };
         let member = read.ok().and_then(|_| note.member(&text));
-        note.file = Some(file);
-        Ok(Some((note, member)))
+        Some((note, member))
     }
 
     /// The member that a note names, if it is of the same content and boot.
@@ -66,42 +61,38 @@ impl Note {
 
     /// Notes that everything before `member` is in its place. A note that cannot be written says so
     /// to nobody: whoever goes on by it does something twice.
-    ///
-    /// # Errors
-    /// That another process unpacks to the same place.
-    pub fn begin(&mut self, member: &[u8]) -> Result<(), CliError> {
-        if self.file.is_none() {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).mode(0o600).custom_flags(NOFOLLOW);
-            let Ok(file) = options.open(&self.path) else { return Ok(()) };
-            self.lock(&file)?;
-            self.file = Some(file);
-        }
+    pub fn begin(&mut self, member: &[u8]) {
         let text = format!("{}{}\n{END}\n", self.head, encode(member));
-        if let Some(file) = &self.file {
-            let _ = file.write_all_at(text.as_bytes(), 0);
-        }
-        Ok(())
+        self.telling = true;
+        let _ = self.file.write_all_at(text.as_bytes(), 0);
+    }
+
+    /// Forgets where anybody stopped: what was there is being written over.
+    pub fn void(&mut self) {
+        self.telling = false;
+        let _ = self.file.set_len(0);
     }
 
     /// Removes the note: all is in its place.
-    pub fn done(self) {
-        if self.file.is_some() {
+    pub fn done(mut self) {
+        self.telling = false;
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        if !self.telling {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
 
-    fn lock(&self, file: &File) -> Result<(), CliError> {
-        let busy = || {
-            let path = self.path.to_string_lossy();
-            CliError::new(format!("another get writes to the same place: {}", safe(&path)))
-        };
-        rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| busy())?;
-        // Whoever held it until now may have removed it.
-        let same = fs::metadata(&self.path).and_then(|now| Ok(now.ino() == file.metadata()?.ino()));
-        if same.unwrap_or(false) { Ok(()) } else { Err(busy()) }
-    }
+/// Locks a note's file; `None` when another process has it, or locks are not to be had.
+fn lock(path: &Path, file: &File) -> Option<()> {
+    rustix::fs::flock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive).ok()?;
+    // Whoever held it until now may have removed it.
+    let same = fs::metadata(path).and_then(|now| Ok(now.ino() == file.metadata()?.ino()));
+    same.unwrap_or(false).then_some(())
 }
 
 /// The note's path: hidden, beside the target.
@@ -134,31 +125,33 @@ mod tests {
     fn a_note_tells_the_last_member_of_the_same_content_only() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("out");
-        let (mut note, found) = Note::of(&target, "/ipfs/x").unwrap().unwrap();
+        let (mut note, found) = Note::of(&target, "/ipfs/x").unwrap();
         assert_eq!(found, None);
-        note.begin(b"out/a longer name than the next").unwrap();
-        note.begin(b"out/\xff\n").unwrap();
-        assert!(Note::of(&target, "/ipfs/x").is_err(), "two at a time");
+        note.begin(b"out/a longer name than the next");
+        note.begin(b"out/\xff\n");
+        assert!(Note::of(&target, "/ipfs/x").is_none(), "two at a time");
         drop(note);
-        assert_eq!(Note::of(&target, "/ipfs/y").unwrap().unwrap().1, None);
-        let (note, found) = Note::of(&target, "/ipfs/x").unwrap().unwrap();
+        assert_eq!(Note::of(&target, "/ipfs/y").unwrap().1, None);
+        let (note, found) = Note::of(&target, "/ipfs/x").unwrap();
         assert_eq!(found.as_deref(), Some(&b"out/\xff\n"[..]));
         note.done();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        drop(Note::of(&target, "/ipfs/x").unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was begun");
     }
 
     #[test]
     fn a_torn_note_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("out");
-        let (mut note, _) = Note::of(&target, "/ipfs/x").unwrap().unwrap();
-        note.begin(b"out/member").unwrap();
+        let (mut note, _) = Note::of(&target, "/ipfs/x").unwrap();
+        note.begin(b"out/member");
         drop(note);
         let path = dir.path().join(".out.henge-get");
         let whole = fs::read(&path).unwrap();
         for cut in 0..whole.len() - 1 {
             fs::write(&path, &whole[..cut]).unwrap();
-            assert_eq!(Note::of(&target, "/ipfs/x").unwrap().unwrap().1, None, "{cut}");
+            assert_eq!(Note::of(&target, "/ipfs/x").unwrap().1, None, "{cut}");
         }
     }
 }

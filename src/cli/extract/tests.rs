@@ -48,7 +48,7 @@ fn cve_2020_26279_nothing_is_written_outside() {
 }
 
 fn unpack(archive: &[u8], target: &Path) -> Result<(), CliError> {
-    Unpacking::to(target, Some("/ipfs/x"))?.run(archive)
+    Unpacking::to(target, Some("/ipfs/x")).run(archive)
 }
 
 /// Every name below a folder, sorted.
@@ -90,21 +90,78 @@ fn what_is_cut_stands_under_no_name_and_is_gone_on_with() {
     let target = dir.path().join("out");
     assert!(unpack(&whole[..cut], &target).is_err());
     assert!(target.join("a").exists() && !target.join("b").exists());
-    let going_on = Unpacking::to(&target, Some("/ipfs/x")).unwrap();
+    let going_on = Unpacking::to(&target, Some("/ipfs/x"));
     let (member, length) = going_on.found().unwrap();
     assert_eq!((member, length), (&b"d/b"[..], 300));
     drop(going_on);
-    let other = Unpacking::to(&target, Some("/ipfs/y")).unwrap();
+    let other = Unpacking::to(&target, Some("/ipfs/y"));
     assert_eq!(other.found(), None, "what another content left is not taken");
     drop(other);
     // A node that sends all of it again is right, too.
-    let again = Unpacking::to(&target, Some("/ipfs/x")).unwrap();
+    let again = Unpacking::to(&target, Some("/ipfs/x"));
     again.run(whole.as_slice()).unwrap();
     assert_eq!(fs::read_to_string(target.join("b")).unwrap(), body);
     assert_eq!(
         (names(dir.path()), names(&target)),
         (vec!["out".into()], vec!["a".into(), "b".into()])
     );
+}
+
+#[test]
+fn a_target_that_went_away_is_not_gone_on_with() {
+    use tar::EntryType::{Directory, Regular};
+    let body = "0123456789".repeat(100);
+    let whole = archive(&[("d", Directory, ""), ("d/a", Regular, "x"), ("d/b", Regular, &body)]);
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("out");
+    assert!(unpack(&whole[..512 + 1024 + 512 + 300], &target).is_err());
+    fs::remove_dir_all(&target).unwrap();
+    assert_eq!(Unpacking::to(&target, Some("/ipfs/x")).found(), None);
+}
+
+#[test]
+fn what_nobody_can_go_on_with_makes_notes_void_and_leaves_nothing() {
+    use tar::EntryType::{Directory, Regular};
+    let body = "0123456789".repeat(100);
+    let whole = archive(&[("d", Directory, ""), ("d/b", Regular, &body)]);
+    let cut = &whole[..512 + 512 + 300];
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("out");
+    assert!(unpack(cut, &target).is_err());
+    assert!(Unpacking::to(&target, Some("/ipfs/x")).found().is_some());
+    let kept = names(&target);
+    assert!(Unpacking::to(&target, None).run(cut).is_err());
+    assert_eq!(names(&target), kept, "its own is gone again");
+    assert_eq!(names(dir.path()), ["out"]);
+    assert_eq!(Unpacking::to(&target, Some("/ipfs/x")).found(), None);
+}
+
+#[test]
+fn an_archive_that_breaks_off_between_members_is_not_whole() {
+    use tar::EntryType::{Directory, Regular};
+    let whole = archive(&[("d", Directory, ""), ("d/a", Regular, "x"), ("d/b", Regular, "y")]);
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("out");
+    let error = unpack(&whole[..512 + 1024], &target).unwrap_err();
+    assert!(format!("{error:?}").contains("ends before its end"), "{error:?}");
+}
+
+#[test]
+fn a_link_that_was_named_is_written_through_and_permissions_stay() {
+    use tar::EntryType::Regular;
+    let file = archive(&[("f", Regular, "new")]);
+    let dir = tempfile::tempdir().unwrap();
+    let (real, named) = (dir.path().join("real"), dir.path().join("named"));
+    fs::write(&real, "older and longer").unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
+    symlink(&real, &named).unwrap();
+    unpack(&file, &named).unwrap();
+    assert!(named.is_symlink());
+    assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+    unpack(&file, &real).unwrap();
+    save(&b"saved"[..], &real).unwrap();
+    assert_eq!(fs::read_to_string(&named).unwrap(), "saved");
+    assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

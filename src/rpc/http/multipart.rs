@@ -19,11 +19,12 @@
 use std::future::Future;
 use std::io::{self, Read};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use futures_util::stream::{Stream, StreamExt as _};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
 use multer::{Field, Multipart};
@@ -52,7 +53,7 @@ const REFUSED_TIME: Duration = Duration::from_secs(5);
 /// Longest symlink target, in bytes.
 const TARGET_MAX_BYTES: usize = 64 << 10;
 /// Most bytes that may come without giving the import anything: the parser keeps the head of a part
-/// until it ends, and pieces that come faster than they are taken.
+/// until it ends.
 const HELD_MAX_BYTES: usize = 16 << 20;
 
 /// The boundary of a multipart body, or `None` for another body.
@@ -127,17 +128,50 @@ async fn read_to_end<S: Stream>(data: Pin<&mut S>) {
 
 type Parts = Result<Bytes, hyper::Error>;
 
-/// The import, and what the parser may hold meanwhile.
+/// How the parser is fed.
+#[derive(Default)]
+struct Intake {
+    /// Bytes that came since it gave anything.
+    held: AtomicUsize,
+    /// Whether it has looked at all that it has, and asks for more.
+    looked: AtomicBool,
+}
+
+impl Intake {
+    fn gave(&self) {
+        self.held.store(0, Ordering::Relaxed);
+        self.looked.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The import, and how the parser is fed meanwhile.
 struct Outlet<'a> {
     to: &'a mpsc::Sender<io::Result<Entry>>,
-    /// Bytes that came since the parser gave anything.
-    held: &'a AtomicUsize,
+    intake: &'a Intake,
 }
 
 impl Outlet<'_> {
     async fn send(&self, entry: io::Result<Entry>) -> Result<(), ()> {
         self.to.send(entry).await.map_err(drop)
     }
+}
+
+/// The body as the parser gets it. Left to itself it takes all that has come before it looks at any: a
+/// body of small parts would be in memory before the first of them is given. Here it looks first, and gets
+/// a piece when that did not do.
+fn fed<'a>(
+    mut data: Pin<&'a mut (impl Stream<Item = Parts> + Send)>,
+    intake: &'a Intake,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'a {
+    stream::poll_fn(move |cx| {
+        if !intake.looked.swap(true, Ordering::Relaxed) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let piece = ready!(data.as_mut().poll_next(cx));
+        intake.looked.store(false, Ordering::Relaxed);
+        Poll::Ready(piece.map(|piece| within(piece, &intake.held)))
+    })
 }
 
 /// Counts what comes, and refuses what the parser would only keep.
@@ -156,11 +190,11 @@ pub async fn parse(
     boundary: String,
     out: &mpsc::Sender<io::Result<Entry>>,
 ) -> io::Result<bool> {
-    let held = AtomicUsize::new(0);
-    let mut parts = Multipart::new(data.map(|piece| within(piece, &held)), boundary);
-    let out = &Outlet { to: out, held: &held };
+    let intake = Intake::default();
+    let mut parts = Multipart::new(fed(data, &intake), boundary);
+    let out = &Outlet { to: out, intake: &intake };
     while let Some(field) = in_time(parts.next_field()).await? {
-        held.store(0, Ordering::Relaxed);
+        intake.gave();
         let path = path_of(&field)?;
         let meta = mode::read(field.name().unwrap_or_default());
         let meta = meta.map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
@@ -201,7 +235,7 @@ async fn file(
             Ok(Some(piece)) if piece.is_empty() => continue,
             other => other.map(Option::unwrap_or_default),
         };
-        out.held.store(0, Ordering::Relaxed);
+        out.intake.gave();
         let last = !matches!(&piece, Ok(bytes) if !bytes.is_empty());
         if feed.send(piece).await.is_err() {
             return Ok(false);
@@ -297,6 +331,30 @@ mod tests {
         let told = parsed.unwrap_err().to_string();
         assert!(told.contains("the head of a part does not end"), "{told}");
         assert!(came <= 2 + (HELD_MAX_BYTES >> 16), "{came} pieces came");
+    }
+
+    #[tokio::test]
+    async fn small_parts_are_looked_at_before_more_of_them_come() {
+        let part = "--x\r\nContent-Disposition: a; filename=b\r\n\r\ncontent\r\n";
+        let piece = Bytes::from(part.repeat(64));
+        let mut came = 0;
+        let endless = futures_util::stream::repeat_with(|| {
+            came += 1;
+            Ok(piece.clone())
+        });
+        let (out, mut inbox) = mpsc::channel(ENTRIES);
+        let mut endless = pin!(endless);
+        let parsing = parse(endless.as_mut(), "x".to_owned(), &out);
+        let taking = async {
+            for _ in 0..100 {
+                inbox.recv().await.unwrap().unwrap();
+            }
+        };
+        tokio::select! {
+            parsed = parsing => panic!("it has no end: {parsed:?}"),
+            () = taking => {}
+        }
+        assert!(came <= 3, "{came} pieces of 64 parts came for 100 parts");
     }
 
     #[tokio::test]

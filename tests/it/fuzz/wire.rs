@@ -338,7 +338,7 @@ fn archive(input: &[u8]) -> String {
     let folder = opt_out_with(|| tempfile::tempdir().unwrap());
     let beside = folder.path().join("beside");
     opt_out(|| std::fs::write(&beside, "untouched").unwrap());
-    let outcome = Unpacking::to(&folder.path().join("out"), None).and_then(|to| to.run(input));
+    let outcome = Unpacking::to(&folder.path().join("out"), None).run(input);
     opt_out(|| {
         let mut names: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
