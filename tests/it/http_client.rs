@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A connection that is kept.
 pub struct Connection {
@@ -51,6 +51,22 @@ impl Answer {
 }
 
 impl Connection {
+    /// Asks the gateway for `length` bytes of content from `start` on: the time to the first of them,
+    /// and all of them.
+    pub fn range(&mut self, path: &str, start: usize, length: usize) -> (Duration, Vec<u8>) {
+        let range = format!("bytes={start}-{}", start + length - 1);
+        let request = head("GET", path, &[("Range", &range)]);
+        let request = request.replace("Host: localhost", "Host: 127.0.0.1");
+        let since = Instant::now();
+        assert!(self.write(request.as_bytes()));
+        let (status, _) = self.head();
+        let mut body = self.bytes(1);
+        let first = since.elapsed();
+        body.extend(self.bytes(length - 1));
+        assert_eq!(status, 206, "{range}");
+        (first, body)
+    }
+
     pub fn open(address: &str) -> Self {
         Self::new(TcpStream::connect(address).unwrap())
     }

@@ -3,8 +3,8 @@
 //!
 //! Owns the written form: keys sorted by their UTF-8 bytes, no whitespace, integers exact, floats
 //! as short as they read back equal and never without a point or an exponent, strings escaped as
-//! Kubo does (`"`, `\`, controls, U+2028 and U+2029; not `<`, `>`, `&`). Reading is
-//! `dag_json_read.rs`.
+//! Kubo does (`"`, `\`, controls, U+2028 and U+2029; not `<`, `>`, `&`). It is written by
+//! `json_text.rs` and read by `dag_json_read.rs`.
 //!
 //! Does not check what a link points to, nor write maps that would read back as something else.
 //!
@@ -17,12 +17,10 @@
     clippy::arithmetic_side_effects
 )]
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
-use data_encoding::BASE64_NOPAD;
 
-use super::value::{self, DecodeError, EncodeError, INTEGER_RANGE, MAX_DEPTH, Value};
+use super::json_text::{self, Form};
+use super::value::{DecodeError, EncodeError, Value};
 use crate::ipld::cid::Cid;
 
 #[path = "dag_json_read.rs"]
@@ -45,138 +43,11 @@ pub fn links(block: &Bytes, visit: &mut dyn FnMut(Cid)) -> Result<(), DecodeErro
 /// [`EncodeError`]: a float that is not finite, an integer outside [`INTEGER_RANGE`], a repeated
 /// key, nesting deeper than [`MAX_DEPTH`], or a map that is reserved
 /// (see [`EncodeError::Reserved`]).
+///
+/// [`INTEGER_RANGE`]: super::value::INTEGER_RANGE
+/// [`MAX_DEPTH`]: super::value::MAX_DEPTH
 pub fn encode(value: &Value) -> Result<Vec<u8>, EncodeError> {
-    let mut out = String::new();
-    let mut open = Vec::new();
-    let mut next = Some(value);
-    while let Some(value) = next {
-        if let Some(children) = write(&mut out, value)? {
-            if open.len() >= MAX_DEPTH {
-                return Err(EncodeError::Depth);
-            }
-            open.push(children);
-        }
-        next = advance(&mut out, &mut open);
-    }
-    Ok(out.into_bytes())
-}
-
-/// What of a list or map is still to be written.
-enum Children<'a> {
-    List(std::slice::Iter<'a, Value>),
-    Map(std::vec::IntoIter<&'a (String, Value)>),
-}
-
-/// The next value to write, its comma and key written before it; closes containers on the way.
-fn advance<'a>(out: &mut String, open: &mut Vec<Children<'a>>) -> Option<&'a Value> {
-    while let Some(children) = open.last_mut() {
-        // A brace just written is this container's own: inside, a value ends in anything else.
-        let first = out.ends_with(['[', '{']);
-        let next = match children {
-            Children::List(items) => items.next().map(|value| (None, value)),
-            Children::Map(entries) => entries.next().map(|(key, value)| (Some(key), value)),
-        };
-        if let Some((key, value)) = next {
-            if !first {
-                out.push(',');
-            }
-            if let Some(key) = key {
-                string(out, key);
-                out.push(':');
-            }
-            return Some(value);
-        }
-        out.push(if matches!(children, Children::List(_)) { ']' } else { '}' });
-        open.pop();
-    }
-    None
-}
-
-/// Writes a scalar, or opens a container and gives its children back.
-fn write<'a>(out: &mut String, value: &'a Value) -> Result<Option<Children<'a>>, EncodeError> {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Value::Integer(value) if INTEGER_RANGE.contains(value) => out.push_str(&value.to_string()),
-        Value::Integer(value) => return Err(EncodeError::IntegerRange(*value)),
-        Value::Float(value) if value.is_finite() => float(out, *value),
-        Value::Float(value) => return Err(EncodeError::NonFinite(value.to_string())),
-        Value::String(text) => string(out, text),
-        Value::Bytes(bytes) => {
-            out.push_str("{\"/\":{\"bytes\":\"");
-            BASE64_NOPAD.encode_append(bytes, out);
-            out.push_str("\"}}");
-        }
-        Value::Link(cid) => {
-            out.push_str("{\"/\":\"");
-            out.push_str(&cid.to_string());
-            out.push_str("\"}");
-        }
-        Value::List(items) => {
-            out.push('[');
-            return Ok(Some(Children::List(items.iter())));
-        }
-        Value::Map(entries) => {
-            out.push('{');
-            let entries = value::sorted(entries, str::cmp)?;
-            if is_reserved(&entries) {
-                return Err(EncodeError::Reserved);
-            }
-            return Ok(Some(Children::Map(entries.into_iter())));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether a map's written form belongs to links and bytes: its first key is `/`, and under it is
-/// a string, or a map whose first key is `bytes` with a string under that.
-fn is_reserved(sorted: &[&(String, Value)]) -> bool {
-    let Some((_, value)) = sorted.first().filter(|(key, _)| key == "/") else {
-        return false;
-    };
-    match value {
-        Value::String(_) => true,
-        Value::Map(inner) => matches!(
-            inner.iter().min_by_key(|(key, _)| key),
-            Some((key, Value::String(_))) if key == "bytes"
-        ),
-        _ => false,
-    }
-}
-
-/// The shortest digits that read back equal; with an exponent from 1e21 up and below 1e-6, as
-/// ECMAScript and Go's JSON have it.
-pub(super) fn float(out: &mut String, value: f64) {
-    let size = value.abs();
-    let from = out.len();
-    // Writing to a String cannot fail.
-    let _ = match size != 0.0 && !(1e-6..1e21).contains(&size) {
-        true if size < 1.0 => write!(out, "{value:e}"),
-        true => out.write_str(&format!("{value:e}").replace('e', "e+")),
-        false => write!(out, "{value}"),
-    };
-    if !out.get(from..).is_some_and(|text| text.contains(['.', 'e'])) {
-        out.push_str(".0");
-    }
-}
-
-/// A string with its quotes.
-pub(super) fn string(out: &mut String, text: &str) {
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\0'..' ' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(character));
-            }
-            _ => out.push(character),
-        }
-    }
-    out.push('"');
+    Ok(json_text::write(value, Form::Canonical)?.into_bytes())
 }
 
 #[cfg(test)]
@@ -184,7 +55,8 @@ pub(super) fn string(out: &mut String, text: &str) {
 mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
-    use super::super::{dag_cbor, value::samples};
+    use super::super::dag_cbor;
+    use super::super::value::{MAX_DEPTH, samples};
     use super::*;
     use crate::ipld::cid;
 

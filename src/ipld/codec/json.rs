@@ -14,98 +14,22 @@
     )
 )]
 
-use super::dag_json::{float, string};
-use super::value::{EncodeError, INTEGER_RANGE, MAX_DEPTH, Value};
+use super::json_text::{self, Form};
+use super::value::{EncodeError, Value};
 
 pub use super::dag_json::decode_plain as decode;
 
 /// Writes a value. A list or map that is the whole block ends with a newline.
 ///
 /// # Errors
-/// [`EncodeError`]: bytes and links, which JSON has not, a float that is not finite, an integer outside
-/// [`INTEGER_RANGE`], or nesting deeper than [`MAX_DEPTH`].
+/// [`EncodeError`]: bytes and links, which JSON has not, a float that is not finite, an integer out of
+/// range, nesting too deep, or a text of more than 64 MiB.
 pub fn encode(value: &Value) -> Result<Vec<u8>, EncodeError> {
-    let mut out = String::new();
-    let mut open = Vec::new();
-    let mut next = Some(value);
-    while let Some(value) = next {
-        if let Some(children) = write(&mut out, value)? {
-            if open.len() >= MAX_DEPTH {
-                return Err(EncodeError::Depth);
-            }
-            open.push(children);
-        }
-        next = advance(&mut out, &mut open);
-    }
+    let mut out = json_text::write(value, Form::Indented)?;
     if matches!(value, Value::List(_) | Value::Map(_)) {
         out.push('\n');
     }
     Ok(out.into_bytes())
-}
-
-/// What of a list or map is still to be written.
-enum Children<'a> {
-    List(std::slice::Iter<'a, Value>),
-    Map(std::slice::Iter<'a, (String, Value)>),
-}
-
-/// The next value to write, its line begun; closes containers on the way.
-fn advance<'a>(out: &mut String, open: &mut Vec<Children<'a>>) -> Option<&'a Value> {
-    while let Some(children) = open.last_mut() {
-        // A brace just written is this container's own: inside, a value ends in anything else.
-        let first = out.ends_with(['[', '{']);
-        let end = if matches!(children, Children::List(_)) { ']' } else { '}' };
-        let next = match children {
-            Children::List(items) => items.next().map(|value| (None, value)),
-            Children::Map(entries) => entries.next().map(|(key, value)| (Some(key), value)),
-        };
-        if let Some((key, value)) = next {
-            if !first {
-                out.push(',');
-            }
-            line(out, open.len());
-            if let Some(key) = key {
-                string(out, key);
-                out.push_str(": ");
-            }
-            return Some(value);
-        }
-        open.pop();
-        if !first {
-            line(out, open.len());
-        }
-        out.push(end);
-    }
-    None
-}
-
-fn line(out: &mut String, depth: usize) {
-    out.push('\n');
-    out.extend(std::iter::repeat_n('\t', depth));
-}
-
-/// Writes a scalar, or opens a container and gives its children back.
-fn write<'a>(out: &mut String, value: &'a Value) -> Result<Option<Children<'a>>, EncodeError> {
-    match value {
-        Value::Null => out.push_str("null"),
-        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Value::Integer(value) if INTEGER_RANGE.contains(value) => out.push_str(&value.to_string()),
-        Value::Integer(value) => return Err(EncodeError::IntegerRange(*value)),
-        Value::Float(value) if value.is_finite() => float(out, *value),
-        Value::Float(value) => return Err(EncodeError::NonFinite(value.to_string())),
-        Value::String(text) => string(out, text),
-        Value::Bytes(_) => return Err(EncodeError::Lacking("bytes")),
-        Value::Link(_) => return Err(EncodeError::Lacking("links")),
-        Value::List(items) => {
-            out.push('[');
-            return Ok(Some(Children::List(items.iter())));
-        }
-        Value::Map(entries) => {
-            out.push('{');
-            return Ok(Some(Children::Map(entries.iter())));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -130,6 +54,15 @@ mod tests {
         for (text, told) in [("[]", "[]\n"), ("{}", "{}\n"), (" 1", "1"), ("null", "null")] {
             assert_eq!(encode(&read(text)).unwrap(), told.as_bytes(), "{text}");
         }
+    }
+
+    #[test]
+    fn deep_nesting_is_not_indented_without_end() {
+        let mut value = Value::List(vec![Value::Integer(1); 1 << 20]);
+        for _ in 0..200 {
+            value = Value::List(vec![value]);
+        }
+        assert_eq!(encode(&value), Err(EncodeError::TooLarge { most: 64 << 20 }));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod dag_jose;
 pub mod dag_json;
 pub mod dag_pb;
 pub mod json;
+mod json_text;
 pub mod value;
 
 use bytes::Bytes;

@@ -162,6 +162,9 @@ pub enum EncodeError {
     /// Something that the data model has and the codec has not.
     #[error("cannot encode: the codec has no {0}")]
     Lacking(&'static str),
+    /// Text that would grow far beyond what it tells.
+    #[error("cannot encode: more than {most} bytes of text")]
+    TooLarge { most: usize },
 }
 
 /// dag-cbor's order of map keys: shorter first, then bytewise (RFC 7049 section 3.9).
