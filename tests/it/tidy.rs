@@ -29,9 +29,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("node", &["dag", "exchange", "routing", "store", "net", "ipld", "unixfs", "task"]),
     ("config", &[]),
     ("http", &["task"]),
+    ("remote", &["task"]),
     (
         "rpc",
-        &["node", "config", "http", "task", "ipld", "unixfs", "clock", "log", "machine", "metrics"],
+        &[
+            "node", "remote", "config", "http", "task", "ipld", "unixfs", "clock", "log",
+            "machine", "metrics",
+        ],
     ),
     ("gateway", &["node", "http", "task", "ipld", "unixfs", "metrics"]),
     (
@@ -81,10 +85,12 @@ const STRANGERS: &[&str] = &[
     "src/exchange/",
     "src/gateway/",
     "src/http/trailers.rs",
+    "src/remote/",
     "src/rpc/args.rs",
     "src/rpc/mode.rs",
     "src/rpc/peer.rs",
     "src/rpc/query.rs",
+    "src/rpc/remote.rs",
     "src/rpc/http/",
     "src/cli/extract.rs",
 ];
@@ -125,7 +131,7 @@ const BANS: &[Ban] = &[
     Ban {
         words: &["StatusCode", "hyper", "axum"],
         only: &[],
-        except: &["src/http/", "src/rpc/", "src/gateway/", "src/cli/socket.rs"],
+        except: &["src/http/", "src/rpc/", "src/gateway/", "src/remote/", "src/cli/socket.rs"],
         why: "the core knows no HTTP",
     },
     Ban {
