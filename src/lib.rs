@@ -11,7 +11,7 @@
 //! | [`exchange`], [`routing`], [`dag`] | services: blocks from others; the DHTs; DAGs |
 //! | [`remote`] | pinning services of others, as a client |
 //! | [`node`] | the core: every behaviour is a method of `Node` |
-//! | [`rpc`], [`gateway`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
+//! | [`rpc`], [`gateway`], [`pinning`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
 
 pub mod cli;
 pub mod clock;
@@ -28,6 +28,7 @@ pub mod machine;
 pub mod metrics;
 pub mod net;
 pub mod node;
+pub mod pinning;
 pub mod proto;
 pub mod remote;
 pub mod routing;

@@ -26,6 +26,7 @@ pub mod keys;
 pub mod kind;
 pub mod lists;
 pub mod network;
+pub mod pinning;
 pub mod profile;
 pub mod repo;
 pub mod services;

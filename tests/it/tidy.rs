@@ -37,12 +37,13 @@ const ROOMS: &[(&str, &[&str])] = &[
             "machine", "metrics",
         ],
     ),
+    ("pinning", &["node", "http", "ipld", "clock"]),
     ("gateway", &["node", "http", "task", "ipld", "unixfs", "metrics"]),
     (
         "daemon",
         &[
-            "gateway", "rpc", "node", "config", "http", "dag", "exchange", "routing", "net",
-            "store", "ipld", "unixfs", "task", "metrics",
+            "gateway", "pinning", "rpc", "node", "config", "http", "dag", "exchange", "routing",
+            "net", "store", "ipld", "unixfs", "task", "metrics",
         ],
     ),
     (
@@ -85,6 +86,7 @@ const STRANGERS: &[&str] = &[
     "src/exchange/",
     "src/gateway/",
     "src/http/trailers.rs",
+    "src/pinning/",
     "src/remote/",
     "src/rpc/args.rs",
     "src/rpc/mode.rs",
@@ -131,7 +133,14 @@ const BANS: &[Ban] = &[
     Ban {
         words: &["StatusCode", "hyper", "axum"],
         only: &[],
-        except: &["src/http/", "src/rpc/", "src/gateway/", "src/remote/", "src/cli/socket.rs"],
+        except: &[
+            "src/http/",
+            "src/rpc/",
+            "src/gateway/",
+            "src/pinning/",
+            "src/remote/",
+            "src/cli/socket.rs",
+        ],
         why: "the core knows no HTTP",
     },
     Ban {
