@@ -47,8 +47,8 @@ pub fn filter(query: &str) -> Result<Filter, Refusal> {
             "before" => filter.before = Some(moment(key, value)?.1),
             "after" => filter.after = Some(moment(key, value)?.0),
             "limit" => filter.limit = limit(value)?,
-            "meta" => filter.meta = meta(value)?,
-            _ => {}
+            "meta" => filter.meta.extend(meta(value)?),
+            _ => member(key, value, &mut filter)?,
         }
     }
     // An empty name filters nothing: clients write one where they mean none.
@@ -127,6 +127,17 @@ fn moment(key: &str, value: &str) -> Result<(u64, u64), Refusal> {
     Ok((whole.saturating_add(u64::from(down)), whole.saturating_add(u64::from(up))))
 }
 
+/// An entry of meta by itself, `meta[key]=value`: so clients write it that were generated for JavaScript.
+fn member(key: &str, value: &str, filter: &mut Filter) -> Result<(), Refusal> {
+    let Some(name) = key.strip_prefix("meta[").and_then(|rest| rest.strip_suffix(']')) else {
+        return Ok(());
+    };
+    if filter.meta.insert(name.to_owned(), value.to_owned()).is_some() {
+        return Err(Refusal::bad(format!("meta: {:?} is given twice", short(name))));
+    }
+    Ok(())
+}
+
 fn meta(value: &str) -> Result<BTreeMap<String, String>, Refusal> {
     let bad = |e| Refusal::bad(format!("meta: a JSON object of strings is expected: {e}"));
     let meta: BTreeMap<String, String> = serde_json::from_str(value).map_err(bad)?;
@@ -157,7 +168,7 @@ mod tests {
     #[test]
     fn every_parameter_is_read() {
         let query = format!(
-            "cid={V0},bafkqaaa&name=a%20b&match=ipartial&status=queued,failed&status=pinned             &before=2020-07-27T17:32:28.2765Z&after=1970-01-01T00:00:01.0000005%2B00:00&limit=1000             &meta=%7B%22k%22%3A%22v%22%7D&other=1&other=2"
+            "cid={V0},bafkqaaa&name=a%20b&match=ipartial&status=queued,failed&status=pinned             &before=2020-07-27T17:32:28.2765Z&after=1970-01-01T00:00:01.0000005%2B00:00&limit=1000             &meta=%7B%22k%22%3A%22v%22%7D&meta%5Bj%5D=w&other=1&other=2"
         );
         let read = filter(&query).unwrap();
         let cids: Vec<String> = read.cids.iter().map(ToString::to_string).collect();
@@ -165,7 +176,8 @@ mod tests {
         assert_eq!(read.name, Some((Match::Ipartial, "a b".into())));
         assert_eq!(read.status, [Status::Queued, Status::Failed, Status::Pinned]);
         assert_eq!((read.before, read.after), (Some(1_595_871_148_276_500), Some(1_000_000)));
-        assert_eq!((read.limit, read.meta["k"].as_str()), (1000, "v"));
+        assert_eq!(read.limit, 1000);
+        assert_eq!((read.meta["k"].as_str(), read.meta["j"].as_str()), ("v", "w"));
         assert_eq!(filter("").unwrap(), Filter::default());
         assert_eq!(filter("name=&match=partial").unwrap(), Filter::default());
     }
@@ -198,6 +210,7 @@ mod tests {
             ("meta=x", "meta: "),
             ("meta=%7B%22k%22%3A1%7D", "meta: "),
             ("meta=[]", "meta: "),
+            ("meta%5Ba%5D=1&meta%5Ba%5D=2", "twice"),
         ] {
             let details = refused(query);
             assert!(details.contains(word), "{query}: {details}");
