@@ -105,9 +105,13 @@ fn status(kind: Kind) -> StatusCode {
         Kind::Offline => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Unreachable => StatusCode::BAD_GATEWAY,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        Kind::Conflict | Kind::Limit | Kind::Corrupt | Kind::Cancelled | Kind::Internal => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        Kind::Denied => StatusCode::FORBIDDEN,
+        Kind::Conflict
+        | Kind::Limit
+        | Kind::Quota
+        | Kind::Corrupt
+        | Kind::Cancelled
+        | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

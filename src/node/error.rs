@@ -65,6 +65,15 @@ pub enum Error {
     /// Something else is in the way.
     #[error("{0}")]
     Conflict(String),
+    /// There is nothing of that name: says what was looked for.
+    #[error("{0}")]
+    Absent(String),
+    /// A tenant has used up what it may use: says how much that is.
+    #[error("{0}")]
+    Quota(String),
+    /// A token does not open this: says what it lacks.
+    #[error("{0}")]
+    Denied(String),
     /// Something that this version cannot do.
     #[error("{0}")]
     Unsupported(String),
@@ -100,6 +109,10 @@ pub enum Kind {
     Timeout,
     /// Make room.
     Limit,
+    /// Remove something of one's own first, or ask for more.
+    Quota,
+    /// Ask whoever issued the token.
+    Denied,
     /// Stored bytes are damaged.
     Corrupt,
     /// The caller went away.
@@ -110,7 +123,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of `docs/errors.md`.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::NotFound,
         Self::Invalid,
         Self::Conflict,
@@ -119,6 +132,8 @@ impl Kind {
         Self::Unreachable,
         Self::Timeout,
         Self::Limit,
+        Self::Quota,
+        Self::Denied,
         Self::Corrupt,
         Self::Cancelled,
         Self::Internal,
@@ -140,6 +155,9 @@ impl Error {
             Self::Routing(error) => routing_kind(error),
             Self::Timeout(_) => Kind::Timeout,
             Self::Conflict(_) => Kind::Conflict,
+            Self::Absent(_) => Kind::NotFound,
+            Self::Quota(_) => Kind::Quota,
+            Self::Denied(_) => Kind::Denied,
             Self::Unsupported(_) => Kind::Unsupported,
             Self::Corrupt(_) => Kind::Corrupt,
             Self::Io { .. } => Kind::Internal,

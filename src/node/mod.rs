@@ -20,6 +20,7 @@ pub mod refs;
 pub mod repo;
 pub mod resolve;
 pub mod routing;
+pub mod service;
 pub mod swarm;
 pub mod tend;
 
@@ -75,13 +76,15 @@ pub struct Node {
     dag: Dag,
     /// None while the node is offline.
     network: Option<Arc<Network>>,
+    /// What is pinned for others, and who they are.
+    tenancy: Arc<service::State>,
 }
 
 impl Node {
     /// A node over an open store, offline.
     pub fn new(settings: Settings, store: Store) -> Self {
         let dag = Dag::new(store.clone());
-        Self { settings: Arc::new(settings), store, dag, network: None }
+        Self { settings: Arc::new(settings), store, dag, network: None, tenancy: Arc::default() }
     }
 
     /// The store, for those who serve blocks out of it.

@@ -20,6 +20,8 @@ pub enum Family {
     PinsAgain,
     /// What the network told and what it was told: provider records, values, peers, announcements.
     Records,
+    /// Who pins here for others: tenants, tokens, and what tenants asked to be pinned.
+    Tenants,
     /// Segment -> [`super::keys::Figure`]. What is put is added to what is there.
     Segments,
     /// The layout's number, and whatever else is said once.
@@ -28,13 +30,14 @@ pub enum Family {
 
 impl Family {
     /// Every family, in the order in which they are opened.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Index,
         Self::Loose,
         Self::Edges,
         Self::Pins,
         Self::PinsAgain,
         Self::Records,
+        Self::Tenants,
         Self::Segments,
         Self::Meta,
     ];
@@ -48,6 +51,7 @@ impl Family {
             Self::Pins => "pins",
             Self::PinsAgain => "pins-again",
             Self::Records => "records",
+            Self::Tenants => "tenants",
             Self::Segments => "segments",
             Self::Meta => "meta",
         }

@@ -11,6 +11,7 @@
 )]
 
 pub mod record;
+pub mod tenants;
 
 use bytes::{Buf as _, Bytes};
 

@@ -23,6 +23,7 @@ pub mod room;
 pub mod scrub;
 pub mod segments;
 mod space;
+pub mod tenants;
 pub mod tend;
 #[cfg(test)]
 mod testsuite;

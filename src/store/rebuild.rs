@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use super::backend::{Backend as _, BackendError, Family};
+use super::backend::{Backend as _, BackendError, Family, Row};
 use super::change::Change;
 use super::keys::{Figure, IndexRow, Place};
 use super::pin::Pin;
@@ -65,12 +65,14 @@ pub fn open(dir: &Path, log_max: u64) -> Result<Rocks, StoreError> {
     Ok(Rocks::open(&rows, log_max)?)
 }
 
-/// Pins that were read out of a damaged database.
+/// What was read out of a damaged database.
 #[derive(Default)]
 struct Salvaged {
     pins: Vec<Pin>,
     /// Whether one of the two copies could be read to its end.
     all: bool,
+    /// Rows of tenants, as they are.
+    tenants: Vec<Row>,
 }
 
 /// Every pin that either copy tells.
@@ -85,7 +87,11 @@ fn pins_of(salvaged: &Rocks) -> Salvaged {
             }
         }
     }
-    Salvaged { pins: pins.into_values().collect(), all }
+    let (tenants, whole) = salvaged.readable(Family::Tenants);
+    if !whole {
+        tracing::warn!("not all rows of tenants could be read: what they asked for may be lost");
+    }
+    Salvaged { pins: pins.into_values().collect(), all, tenants }
 }
 
 /// Makes rows in a folder of their own.
@@ -104,6 +110,11 @@ fn make(dir: &Path, salvaged: &Salvaged, log_max: u64) -> Result<(), StoreError>
         known.put(Family::Meta, keys::META_PINS_LOST.into(), bytes::Bytes::new());
     }
     rocks.write(known)?;
+    for rows in salvaged.tenants.chunks(ROWS_TOGETHER) {
+        let mut again = super::backend::Batch::default();
+        rows.iter().for_each(|(key, row)| again.put(Family::Tenants, key.clone(), row.clone()));
+        rocks.write(again)?;
+    }
     let core = Core::over(Box::new(rocks), Box::new(folder), Room::new(0, u64::MAX))?;
     let blocks = core.index_again()?;
     let mut missing = 0;
