@@ -3,20 +3,25 @@
 //! [`Service`] is what mouths call. It knows no HTTP. What is told here of a tenant is told to that
 //! tenant alone: that somebody else pins the same DAG shows nowhere.
 
+pub mod audit;
 pub mod find;
+mod rate;
 pub mod request;
 pub mod tenant;
 pub mod token;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, Node};
+pub use audit::About;
 pub use find::{Filter, Found, Match};
 pub use request::{PinAsk, Request, Status};
-pub use tenant::{Limits, Tenant};
-pub use token::{Access, Need, Refused, Scopes, Token};
+pub use tenant::{Limits, Tenant, Usage};
+pub use token::{Access, Need, Refused, Scopes, Token, TokenAsk};
 
 /// How the queue is worked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,21 @@ impl Default for Working {
 pub(super) struct State {
     /// For whom it pins.
     tenants: tenant::Tenants,
+    /// What opens what.
+    tokens: token::Tokens,
+    /// Who used it.
+    audit: audit::Audit,
+    /// Whether tenants and tokens were read.
+    loaded: OnceCell<()>,
+    /// Held by whoever changes a tenant or a token.
+    changing: Mutex<()>,
+}
+
+impl State {
+    /// One whose audit lies in a folder.
+    pub fn in_folder(folder: PathBuf) -> Self {
+        Self { audit: audit::Audit::in_folder(folder), ..Self::default() }
+    }
 }
 
 /// A handle to the pinning service of a node.
@@ -63,12 +83,20 @@ impl Service {
         &self.node.tenancy
     }
 
-    /// Looks at a secret: whose it is, and whether it is enough.
+    /// Reads who there is, once: before that no secret opens anything.
     ///
     /// # Errors
-    /// [`Refused`].
-    pub fn admit(&self, _secret: &str, _need: Need) -> Result<Access, Refused> {
-        Err(Refused::Unknown)
+    /// The store's.
+    pub async fn load(&self) -> Result<(), Error> {
+        let read = || async {
+            let service = self.clone();
+            let work = move |core: &crate::store::Core| {
+                service.read_tenants(core)?;
+                service.read_tokens(core)
+            };
+            self.node.store().run(work).await
+        };
+        Ok(*self.state().loaded.get_or_try_init(read).await?)
     }
 
     /// Takes a request into the queue; durable when this returns.
