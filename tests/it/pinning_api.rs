@@ -23,9 +23,11 @@ pub struct Pinning {
     pub token: String,
 }
 
-/// A token of a tenant with a scope.
+/// A token of a tenant, to pin with unless it is said.
 pub fn token(repo: &Repo, tenant: &str, more: &[&str]) -> String {
-    let told = repo.ok([&["token", "issue", "--enc=json", tenant], more].concat());
+    let tenant = format!("--tenant={tenant}");
+    let more = if more.is_empty() { &["--scope=pin"] } else { more };
+    let told = repo.ok([&["token", "issue", "--enc=json", &tenant], more].concat());
     let told: Value = serde_json::from_str(&told).unwrap();
     told["Secret"].as_str().unwrap().to_owned()
 }
