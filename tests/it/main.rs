@@ -50,6 +50,7 @@ mod operations;
 mod oracles;
 mod peers;
 mod pin_remote;
+mod pinning_api;
 mod pins;
 mod pins_soak;
 mod power;
