@@ -62,6 +62,82 @@ pub fn parse(text: &str) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::new(seconds, nanos))
 }
 
+/// A time from such a text with any offset, as RFC 3339 has it: seconds since 1970, negative before,
+/// and nanoseconds. Further digits of a second are left out, and a leap second is the one before it.
+/// `None` for any other text, also for a day that there is not.
+pub fn moment(text: &str) -> Option<(i64, u32)> {
+    let (date, time) = (text.get(..10)?, text.get(11..)?);
+    if !matches!(text.as_bytes().get(10)?, b'T' | b't') {
+        return None;
+    }
+    let days = days_of(date)?;
+    let hour = two(time, 0)?;
+    let (minute, second) = (two_behind(time, 2, ':')?, two_behind(time, 5, ':')?);
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let rest = time.get(8..)?;
+    let (nanos, zone) = match rest.strip_prefix('.') {
+        None => (0, rest),
+        Some(rest) => {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let (fraction, zone) = rest.split_at_checked(digits).filter(|_| digits > 0)?;
+            (format!("{fraction:0<9}").get(..9)?.parse().ok()?, zone)
+        }
+    };
+    let offset = match zone {
+        "Z" | "z" => 0,
+        _ => {
+            let sign = match zone.as_bytes().first()? {
+                b'+' => 1,
+                b'-' => -1,
+                _ => return None,
+            };
+            let (hours, minutes) = (two(zone, 1)?, two_behind(zone, 3, ':')?);
+            if zone.len() != 6 || hours > 23 || minutes > 59 {
+                return None;
+            }
+            sign * (hours * 3600 + minutes * 60)
+        }
+    };
+    let of_day = hour * 3600 + minute * 60 + second.min(59);
+    Some((days * i64::try_from(DAY_SECONDS).ok()? + of_day - offset, nanos))
+}
+
+/// Days from 1970 to a date, as `YYYY-MM-DD`.
+fn days_of(date: &str) -> Option<i64> {
+    let year = two(date, 0)? * 100 + two(date, 2)?;
+    let (month, day) = (two_behind(date, 4, '-')?, two_behind(date, 7, '-')?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let longest = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=longest).contains(&day) {
+        return None;
+    }
+    let of_march = if month > 2 { month - 3 } else { month + 9 };
+    // An era more, so that January of the year 0 has one, too.
+    let year = year - i64::from(month <= 2) + 400;
+    let (era, of_era) = (year / 400 - 1, year % 400);
+    let of_year = (153 * of_march + 2) / 5 + day - 1;
+    let days = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    Some(era * i64::try_from(ERA_DAYS).ok()? + days - i64::try_from(EPOCH_DAYS).ok()?)
+}
+
+/// A number of two digits.
+fn two(text: &str, at: usize) -> Option<i64> {
+    let digits = text.get(at..at + 2)?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// The same behind a sign.
+fn two_behind(text: &str, at: usize, sign: char) -> Option<i64> {
+    text.get(at..)?.starts_with(sign).then(|| two(text, at + 1))?
+}
+
 /// A clock before 1970 is wrong, and told as 1970.
 fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).unwrap_or_default()
@@ -122,6 +198,35 @@ mod tests {
         for wrong in ["", "0001-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00+01"]
         {
             assert_eq!(parse(wrong), None, "{wrong}");
+        }
+        for (seconds, nanos, text) in [
+            (1_595_871_148, 276_000_000, "2020-07-27T17:32:28.276Z"),
+            (1_595_863_948, 0, "2020-07-27t17:32:28+02:00"),
+            (951_782_400, 123_456_789, "2000-02-28T23:30:00.1234567899-00:30"),
+            (-1, 500_000_000, "1969-12-31T23:59:59.5z"),
+            (-62_167_219_200, 0, "0000-01-01T00:00:00Z"),
+            (253_402_300_799, 0, "9999-12-31T23:59:60Z"),
+        ] {
+            assert_eq!(moment(text), Some((seconds, nanos)), "{text}");
+        }
+        for wrong in [
+            "",
+            "2020-07-27",
+            "2020-07-27T17:32:28",
+            "2020-07-27 17:32:28Z",
+            "2020-07-27T17:32Z",
+            "2020-07-27T17:32:28.Z",
+            "2020-07-27T24:00:00Z",
+            "2020-7-27T17:32:28Z",
+            "2021-02-29T00:00:00Z",
+            "2020-04-31T00:00:00Z",
+            "2020-07-27T17:32:28+2:00",
+            "2020-07-27T17:32:28+02:00x",
+            "2020-07-27T17:32:28Zx",
+            "+020-07-27T17:32:28Z",
+            "２020-07-27T17:32:28Z",
+        ] {
+            assert_eq!(moment(wrong), None, "{wrong}");
         }
         assert_eq!(rfc3339(time), "1970-01-01T00:00:01.0203Z");
         assert_eq!(rfc3339_millis(time), "1970-01-01T00:00:01.020Z");

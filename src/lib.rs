@@ -9,8 +9,9 @@
 //! | [`clock`], [`machine`], [`log`], [`metrics`] | times as text; what the process takes; what it tells of itself |
 //! | [`task`], [`store`], [`net`] | mechanisms: tasks; blocks, pins and edges on the disk; peers |
 //! | [`exchange`], [`routing`], [`dag`] | services: blocks from others; the DHTs; DAGs |
+//! | [`remote`] | pinning services of others, as a client |
 //! | [`node`] | the core: every behaviour is a method of `Node` |
-//! | [`rpc`], [`gateway`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
+//! | [`rpc`], [`gateway`], [`pinning`], [`cli`], [`config`], [`daemon`] | mouths, and what brings a node up |
 
 pub mod cli;
 pub mod clock;
@@ -27,7 +28,9 @@ pub mod machine;
 pub mod metrics;
 pub mod net;
 pub mod node;
+pub mod pinning;
 pub mod proto;
+pub mod remote;
 pub mod routing;
 pub mod rpc;
 pub mod store;

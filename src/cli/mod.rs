@@ -31,6 +31,7 @@ mod ping;
 mod progress;
 mod provide;
 mod refs;
+mod remote;
 mod repo;
 mod resolve;
 mod resume;

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::link::{Ask, Link};
 use super::output::{self, CliError, line, list, number, safe, text};
+use super::remote::Remote;
 use crate::node::pin::{PinAddOptions, PinLsOptions, PinRmOptions, PinUpdateOptions};
 
 /// What garbage collection keeps.
@@ -13,6 +14,9 @@ pub enum Pin {
     Add(Add),
     /// List what is kept, or tell how the named blocks are kept.
     Ls(Ls),
+    /// Have others keep it.
+    #[command(subcommand)]
+    Remote(Remote),
     /// Stop keeping what paths lead to.
     Rm(Rm),
     /// Move a recursive pin, with its name, labels and expiry, to another DAG.
@@ -123,6 +127,7 @@ impl Pin {
                 changed(link, ask, |cid| format!("unpinned {cid}")).await
             }
             Self::Ls(ls) => ls.run(link).await,
+            Self::Remote(remote) => remote.run(link).await,
             Self::Update(update) => {
                 let ask = Ask::new("pin/update").arg(update.from).arg(update.to);
                 link.each(ask.options(&update.options)?, |reply| {

@@ -55,6 +55,7 @@ pub fn check_boot(config: &Config) -> Result<(), FileError> {
     config.storage_max()?;
     config.gc_watermark_percent()?;
     config.gc_period()?;
+    config.pinning_service()?;
     Ok(())
 }
 

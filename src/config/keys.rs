@@ -204,6 +204,17 @@ const SECTIONS: &[Section] = &[
         ],
     ),
     (
+        "Pinning.Service",
+        &[
+            (Strings, "Listen"),
+            (Text, "TLS.Certificate TLS.Key"),
+            (Int, "Workers Retries"),
+            (Span, "StallTimeout"),
+            (Flag, "DialPrivate"),
+            (List, "Delegates"),
+        ],
+    ),
+    (
         "Import",
         &[
             (Int, "CidVersion UnixFSFileMaxLinks UnixFSDirectoryMaxLinks"),
@@ -351,6 +362,7 @@ mod tests {
             "Gateway.PublicGateways.localhost.Paths",
             "Gateway.HTTPHeaders.X-Any",
             "Pinning.RemoteServices.mine.Policies.MFS.Enable",
+            "Pinning.Service.TLS.Certificate",
             "Plugins.Plugins.telemetry.Disabled",
             "Plugins.Plugins.telemetry.Config.a.b.c",
             "Internal.Bitswap.BroadcastControl.MaxPeers",

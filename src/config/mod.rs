@@ -3,8 +3,8 @@
 //! Owns: where the repository is, its layout version and lock (`repo`), the JSON document (`file`),
 //! which keys exist (`keys`), what a fresh document holds (`fresh`), the node's identity
 //! (`identity`), the profiles (`profile`), what the `config` command does (`command`, `edit`,
-//! `expand`), lists that commands change (`lists`), and what a daemon refuses to start with
-//! (`check`).
+//! `expand`), lists that commands change (`lists`), remote pinning services (`services`), and what a
+//! daemon refuses to start with (`check`).
 //!
 //! Does not own: the store below `Repo::store_dir`, the `api` and `gateway` files (the daemon
 //! writes them once it listens), the terminal, or what a setting means to the part that uses it.
@@ -26,8 +26,10 @@ pub mod keys;
 pub mod kind;
 pub mod lists;
 pub mod network;
+pub mod pinning;
 pub mod profile;
 pub mod repo;
+pub mod services;
 pub mod settings;
 pub mod units;
 

@@ -3,6 +3,7 @@
 
 mod network;
 mod online;
+mod pinning;
 mod settings;
 
 use std::io::ErrorKind;
@@ -25,6 +26,7 @@ use crate::rpc::http::Service;
 use crate::store::{Store, StoreError, Tuning};
 use crate::task;
 use online::Online;
+use pinning::Pinning;
 
 /// File of a running daemon's repository that tells where its RPC listens.
 pub const API_FILE: &str = "api";
@@ -181,6 +183,7 @@ impl Daemon {
         let (apis, bound) = bind("Addresses.API", &config.api_addresses(), &options).await?;
         let (gateways, open) =
             bind("Addresses.Gateway", &config.gateway_addresses(), &options).await?;
+        let pinning = Pinning::bind(root, &config, &options).await?;
         let guard = settings::guard(&config, &bound)?;
         let pages = gateway::Service::new(
             node.clone(),
@@ -190,7 +193,7 @@ impl Daemon {
         );
         let daemon =
             Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), online };
-        task::track(&daemon.serving, node.tend(tend, daemon.stop.clone()));
+        task::track(&daemon.serving, node.clone().tend(tend, daemon.stop.clone()));
         for api in apis {
             let service = Service::new(daemon.router.clone(), guard.clone(), metrics.clone());
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
@@ -198,6 +201,8 @@ impl Daemon {
         for gateway in gateways {
             task::track(&daemon.serving, gateway.serve(pages.clone(), daemon.stop.clone()));
         }
+        let pinned = pinning.as_ref().map(|pinning| pinning.bound.clone()).unwrap_or_default();
+        let readiness = pinning.map(|pinning| pinning.start(&node, &daemon.serving, &daemon.stop));
         // The gateway's file first: whoever waits for the RPC expects it to be there.
         match open.iter().find_map(|address| address.reachable().url()) {
             Some(url) => write_file(&daemon.root, GATEWAY_FILE, &url)?,
@@ -212,6 +217,12 @@ impl Daemon {
         }
         for address in &open {
             say(&format!("Gateway server listening on {address}"));
+        }
+        for address in &pinned {
+            say(&format!("Pinning service listening on {address}"));
+        }
+        if let Some(readiness) = readiness {
+            readiness.is_up();
         }
         say("Daemon is ready");
         Ok(daemon)

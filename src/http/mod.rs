@@ -6,6 +6,7 @@
 pub mod address;
 pub mod held;
 mod patience;
+pub mod tls;
 pub mod trailers;
 
 use std::convert::Infallible;
@@ -24,12 +25,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use address::Address;
 pub use held::Held;
 use patience::Patient;
+use tls::Keys;
 use trailers::{Announcing, NextRequest};
 
 /// Connections of one listener at a time; more wait in the system's queue.
@@ -68,6 +71,7 @@ pub struct Listener {
     socket: Socket,
     address: Address,
     write_time: Duration,
+    tls: Option<TlsAcceptor>,
 }
 
 enum Socket {
@@ -86,17 +90,20 @@ impl Listener {
             Address::Tcp(wanted) => {
                 let socket = TcpListener::bind(wanted).await.map_err(named)?;
                 let address = Address::Tcp(socket.local_addr().map_err(named)?);
-                Ok(Self { socket: Socket::Tcp(socket), address, write_time: WRITE_TIME })
+                Ok(Self::over(Socket::Tcp(socket), address))
             }
             Address::Unix(path) => {
                 if path.exists() && tokio::net::UnixStream::connect(path).await.is_err() {
                     std::fs::remove_file(path).map_err(named)?;
                 }
                 let socket = UnixListener::bind(path).map_err(named)?;
-                let (socket, address) = (Socket::Unix(socket), address.clone());
-                Ok(Self { socket, address, write_time: WRITE_TIME })
+                Ok(Self::over(Socket::Unix(socket), address.clone()))
             }
         }
+    }
+
+    fn over(socket: Socket, address: Address) -> Self {
+        Self { socket, address, write_time: WRITE_TIME, tls: None }
     }
 
     /// Where it listens: with the port that the system chose, if it was to.
@@ -107,6 +114,14 @@ impl Listener {
     /// The same listener; a reply waits at most so long for its reader.
     pub fn with_write_time(self, write_time: Duration) -> Self {
         Self { write_time, ..self }
+    }
+
+    /// The same listener; connections over TCP are encrypted.
+    ///
+    /// # Errors
+    /// Keys that nothing can be encrypted with.
+    pub fn with_tls(self, keys: &Arc<Keys>) -> Result<Self, String> {
+        Ok(Self { tls: Some(keys.acceptor()?), ..self })
     }
 
     /// Serves until `stop`, then lets requests in progress end: when this returns, all have.
@@ -125,8 +140,13 @@ impl Listener {
             let (service, stop, most) = (service.clone(), stop.clone(), self.write_time);
             match accepted {
                 Ok(Connection::Tcp(stream, from)) => {
+                    let (tls, from) = (self.tls.clone(), Peer(Some(from)));
                     crate::task::track(&open, async move {
-                        converse(Patient::new(stream, most), Peer(Some(from)), service, stop).await;
+                        let stream = Patient::new(stream, most);
+                        match tls {
+                            None => converse(stream, from, service, stop).await,
+                            Some(tls) => encrypted(&tls, stream, from, service, stop).await,
+                        }
                         drop(permit);
                     });
                 }
@@ -165,6 +185,25 @@ impl Listener {
 enum Connection {
     Tcp(tokio::net::TcpStream, std::net::SocketAddr),
     Unix(tokio::net::UnixStream),
+}
+
+/// Serves one connection once it is encrypted; none that is not when the listener stops.
+async fn encrypted<S>(
+    tls: &TlsAcceptor,
+    stream: S,
+    from: Peer,
+    service: impl Answer,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let secured = tokio::select! {
+        secured = tls::secure(tls, stream) => secured,
+        () = stop.cancelled() => None,
+    };
+    if let Some(stream) = secured {
+        converse(stream, from, service, stop).await;
+    }
 }
 
 /// Serves one connection to its end; on `stop` the request in progress is the last.

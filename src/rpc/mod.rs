@@ -29,6 +29,7 @@ mod provide;
 pub mod query;
 mod read;
 mod refs;
+mod remote;
 mod reply;
 mod repo;
 mod requests;
@@ -40,11 +41,12 @@ mod swarm;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::config::repo::Repo;
-use crate::config::units::parse_duration;
+use crate::config::units::{UnitError, parse_duration};
 pub use crate::node::get::SKIPPED;
 use crate::node::{Node, Patience, Source};
 use args::Args;
@@ -86,13 +88,18 @@ struct Common {
 
 impl Common {
     fn patience(&self) -> Result<Patience, Error> {
-        match self.timeout.as_deref() {
-            None | Some("") => Ok(Patience::Endless),
-            Some(text) => {
-                let time = parse_duration(text).map_err(|e| Error::invalid(e.to_string()))?;
-                Ok(Patience::from_now(time))
-            }
-        }
+        Ok(self.time()?.map_or(Patience::Endless, Patience::from_now))
+    }
+
+    /// When whatever is waited for is waited for no longer.
+    fn deadline(&self) -> Result<Option<Instant>, Error> {
+        Ok(self.time()?.and_then(|time| Instant::now().checked_add(time)))
+    }
+
+    fn time(&self) -> Result<Option<Duration>, Error> {
+        let given = self.timeout.as_deref().filter(|text| !text.is_empty());
+        let refuse = |e: UnitError| Error::invalid(e.to_string());
+        given.map(|text| parse_duration(text).map_err(refuse)).transpose()
     }
 }
 
@@ -150,6 +157,12 @@ const ROUTES: &[(&str, Handler)] = &[
     ("ls", |router, args, _| Box::pin(ls::ls(router, args))),
     ("pin/add", |router, args, _| Box::pin(pin::add(router, args))),
     ("pin/ls", |router, args, _| Box::pin(pin::ls(router, args))),
+    ("pin/remote/add", |router, args, _| Box::pin(remote::add(router, args))),
+    ("pin/remote/ls", |router, args, _| Box::pin(remote::ls(router, args))),
+    ("pin/remote/rm", |router, args, _| Box::pin(remote::rm(router, args))),
+    ("pin/remote/service/add", |router, args, _| Box::pin(remote::service_add(router, args))),
+    ("pin/remote/service/ls", |router, args, _| Box::pin(remote::service_ls(router, args))),
+    ("pin/remote/service/rm", |router, args, _| Box::pin(remote::service_rm(router, args))),
     ("pin/rm", |router, args, _| Box::pin(pin::rm(router, args))),
     ("pin/update", |router, args, _| Box::pin(pin::update(router, args))),
     ("pin/verify", |router, args, _| Box::pin(pin::verify(router, args))),

@@ -135,7 +135,12 @@ fn taken_apart(command: &str, query: &str) -> (Vec<String>, Vec<(String, String)
     };
     let (arguments, options): (Vec<_>, Vec<_>) =
         pairs.into_iter().take(PAIRS_MAX).partition(|(name, _)| name == "arg");
-    let shown = if command == "config" { 1 } else { PAIRS_MAX };
+    // What stands behind these may be a secret.
+    let shown = match command {
+        "config" => 1,
+        "pin/remote/service/add" => 2,
+        _ => PAIRS_MAX,
+    };
     let arguments = arguments.into_iter().take(shown).map(|(_, value)| cut(value)).collect();
     let options = options.into_iter().map(|(name, value)| (cut(name), cut(value))).collect();
     (arguments, options)
@@ -195,5 +200,7 @@ mod tests {
     fn values_that_are_set_are_not_kept() {
         let (arguments, _) = taken_apart("config", "arg=API.Authorizations&arg=secret&json=true");
         assert_eq!(arguments, ["API.Authorizations"]);
+        let (arguments, _) = taken_apart("pin/remote/service/add", "arg=name&arg=url&arg=secret");
+        assert_eq!(arguments, ["name", "url"]);
     }
 }

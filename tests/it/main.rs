@@ -49,6 +49,7 @@ mod neighbours;
 mod operations;
 mod oracles;
 mod peers;
+mod pin_remote;
 mod pins;
 mod pins_soak;
 mod power;

@@ -29,16 +29,21 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("node", &["dag", "exchange", "routing", "store", "net", "ipld", "unixfs", "clock", "task"]),
     ("config", &[]),
     ("http", &["task"]),
+    ("remote", &["task"]),
     (
         "rpc",
-        &["node", "config", "http", "task", "ipld", "unixfs", "clock", "log", "machine", "metrics"],
+        &[
+            "node", "remote", "config", "http", "task", "ipld", "unixfs", "clock", "log",
+            "machine", "metrics",
+        ],
     ),
+    ("pinning", &["node", "http", "ipld", "clock"]),
     ("gateway", &["node", "http", "task", "ipld", "unixfs", "metrics"]),
     (
         "daemon",
         &[
-            "gateway", "rpc", "node", "config", "http", "dag", "exchange", "routing", "net",
-            "store", "ipld", "unixfs", "task", "metrics",
+            "gateway", "pinning", "rpc", "node", "config", "http", "dag", "exchange", "routing",
+            "net", "store", "ipld", "unixfs", "task", "metrics",
         ],
     ),
     (
@@ -85,10 +90,13 @@ const STRANGERS: &[&str] = &[
     "src/exchange/",
     "src/gateway/",
     "src/http/trailers.rs",
+    "src/pinning/",
+    "src/remote/",
     "src/rpc/args.rs",
     "src/rpc/mode.rs",
     "src/rpc/peer.rs",
     "src/rpc/query.rs",
+    "src/rpc/remote.rs",
     "src/rpc/http/",
     "src/cli/extract.rs",
 ];
@@ -129,7 +137,14 @@ const BANS: &[Ban] = &[
     Ban {
         words: &["StatusCode", "hyper", "axum"],
         only: &[],
-        except: &["src/http/", "src/rpc/", "src/gateway/", "src/cli/socket.rs"],
+        except: &[
+            "src/http/",
+            "src/rpc/",
+            "src/gateway/",
+            "src/pinning/",
+            "src/remote/",
+            "src/cli/socket.rs",
+        ],
         why: "the core knows no HTTP",
     },
     Ban {
