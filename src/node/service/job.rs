@@ -16,7 +16,7 @@ use super::account::{Account, Changing, Effect, Planned, damaged, gone, is_gone,
 use super::quota::{Promise, human};
 use super::request::Status;
 use super::row::Row;
-use super::{Limits, Service, State, Tenant, Working};
+use super::{Fetching, Limits, Service, State, Tenant, Working};
 use crate::dag::fetch::Fetched;
 use crate::dag::weigh::{Weight, claimed, weigh};
 use crate::dag::{DagError, Patience};
@@ -56,6 +56,8 @@ pub(super) enum End {
 pub(super) struct Job {
     /// Ends it.
     pub cancel: CancellationToken,
+    cid: String,
+    name: String,
     pub progress: Progress,
     pub started: Instant,
     account: Arc<Account>,
@@ -84,6 +86,7 @@ impl Job {
     pub fn new(
         account: Arc<Account>,
         limits: Limits,
+        row: &Row,
         instead: u64,
         stop: &CancellationToken,
     ) -> Self {
@@ -120,9 +123,17 @@ impl Job {
         text
     }
 
-    /// Bytes of its DAG, as far as they are known.
-    pub fn size(&self) -> Option<u64> {
-        Some(self.size.load(Ordering::Relaxed)).filter(|size| *size > 0)
+    /// The same for the operator.
+    pub fn shown(&self) -> Fetching {
+        let (blocks, bytes) = self.progress.so_far();
+        Fetching {
+            cid: self.cid.clone(),
+            name: self.name.clone(),
+            blocks,
+            bytes,
+            size: Some(self.size.load(Ordering::Relaxed)).filter(|size| *size > 0),
+            time: self.started.elapsed(),
+        }
     }
 
     fn moved(&self) {

@@ -8,6 +8,7 @@ mod change;
 pub mod find;
 mod index;
 mod job;
+pub mod listing;
 mod queue;
 mod quota;
 pub mod request;
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 
 use super::Node;
 pub use find::{Filter, Found, Match};
+pub use listing::{Fetching, Waiting};
 pub use request::{PinAsk, Request, Status};
 pub use tenant::{Limits, Tenant};
 pub use token::{Access, Need, Refused, Scopes, Token};
@@ -66,8 +68,6 @@ pub(super) struct State {
     jobs: Mutex<HashMap<queue::Key, Arc<job::Job>>>,
     /// Told when there may be something to fetch.
     wake: Notify,
-    /// Addresses to tell in the place of our own (`Pinning.Service.Delegates`).
-    delegates: Mutex<Vec<String>>,
 }
 
 /// A handle to the pinning service of a node.
@@ -103,26 +103,9 @@ impl Service {
         Ok(self.node.store.run(work).await?)
     }
 
-    /// Tells these addresses in the place of the node's own; its own again when there are none.
-    pub fn tell_delegates(&self, addresses: Vec<String>) {
-        *account::lock(&self.state().delegates) = addresses;
-    }
-
-    /// Looks at a secret: whose it is, and whether it is enough.
-    ///
-    /// # Errors
-    /// [`Refused`].
-    pub fn admit(&self, _secret: &str, _need: Need) -> Result<Access, Refused> {
-        Err(Refused::Unknown)
-    }
-
     /// Multiaddrs of this node, to which a tenant's own node may connect: 1 to 20.
     pub fn delegates(&self) -> Vec<String> {
         const DELEGATES_MAX: usize = 20;
-        let told = account::lock(&self.state().delegates).clone();
-        if !told.is_empty() {
-            return told.into_iter().take(DELEGATES_MAX).collect();
-        }
         let peer = &self.node.settings().peer_id;
         let known = self.node.announced().unwrap_or_default();
         let mut all: Vec<String> = known

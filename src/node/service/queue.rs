@@ -30,13 +30,12 @@ pub(super) struct Queue {
     turns: u64,
 }
 
-/// How much of one tenant waits, and how much is being fetched.
+/// How much of one tenant waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Length {
     pub tenant: u32,
     pub ready: usize,
     pub later: usize,
-    pub in_flight: u32,
 }
 
 /// Most of so many workers that one tenant takes.
@@ -114,7 +113,6 @@ impl Queue {
             tenant: *tenant,
             ready: line.ready.len(),
             later: line.later.len(),
-            in_flight: line.in_flight,
         };
         self.lines.iter().map(length).collect()
     }

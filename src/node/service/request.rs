@@ -10,7 +10,6 @@
 )]
 
 use std::collections::BTreeMap;
-use std::time::UNIX_EPOCH;
 
 use super::super::Error;
 use crate::clock;
@@ -119,9 +118,8 @@ impl PinAsk {
         let time = match (self.meta.get("expires"), self.meta.get("expire-in")) {
             (None, None) => return Ok(None),
             (Some(_), Some(_)) => return Err(bad("expires and expire-in: one of them, not both")),
-            (Some(text), None) => clock::parse(text)
-                .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-                .map(|since| since.as_secs())
+            (Some(text), None) => clock::moment(text)
+                .and_then(|(seconds, _)| u64::try_from(seconds).ok())
                 .ok_or_else(|| bad("expires: not a time as 2030-01-31T12:00:00Z"))?,
             (None, Some(text)) => {
                 let span = span_of(text);

@@ -172,7 +172,7 @@ impl State {
         rows.put(key, row.encode());
         core.log_tenants(rows)?;
         book.index.change(created, Status::Pinning);
-        let job = Arc::new(Job::new(Arc::clone(&account), tenant.limits, instead, stop));
+        let job = Arc::new(Job::new(Arc::clone(&account), tenant.limits, &row, instead, stop));
         lock(&self.jobs).insert((tenant.number, created), Arc::clone(&job));
         Ok(Some(Errand { tenant: Arc::clone(tenant), created, row, cid, job }))
     }
