@@ -220,8 +220,10 @@ impl<'a> Holds<'a> {
                 _ => batch.put(key, after.encode()),
             }
         }
-        if bytes != used {
-            batch.put(keys::used(self.tenant), keys::bytes_used(bytes));
+        match bytes {
+            _ if bytes == used => {}
+            0 => batch.delete(keys::used(self.tenant)),
+            _ => batch.put(keys::used(self.tenant), keys::bytes_used(bytes)),
         }
         (release, bytes)
     }
