@@ -10,11 +10,21 @@ use tokio_util::sync::CancellationToken;
 use super::network::Patience;
 use super::{Error, Node};
 use crate::ipld::cid::Cid;
-use crate::store::scrub::Scrubbed;
+use crate::store::scrub::{Scrubbed, Share};
 use crate::store::tend::Tending;
 
 /// Time between two steps.
 const STEP_TIME: Duration = Duration::from_secs(1);
+/// Parts of a second's scrubbing, with a pause after each: a request that finds every core busy waits
+/// for a tick of the scheduler, which is a hundred times what looking up a pin takes.
+const SCRUB_PARTS: u32 = 20;
+/// Time of the processor that such a part may take at [`SCRUB_SLOW`]; at higher rates more, up to
+/// [`SCRUB_MOST`].
+const SCRUB_TIME: Duration = Duration::from_millis(1);
+/// Bytes a second.
+const SCRUB_SLOW: u64 = 4 << 20;
+/// See [`SCRUB_TIME`].
+const SCRUB_MOST: Duration = Duration::from_millis(40);
 /// Time between two looks for pins that have expired; the first comes at the start.
 const EXPIRY_TIME: Duration = Duration::from_secs(3600);
 /// Time between two tries to complete pins that lack blocks.
@@ -65,10 +75,11 @@ impl Node {
         let (mut tending, mut collected) = (Tending::default(), Instant::now());
         let (mut released, mut completed, mut failing) = (None::<Instant>, None::<Instant>, false);
         loop {
-            tokio::select! {
+            let next = tokio::time::Instant::now() + STEP_TIME;
+            let scrubbed = tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(STEP_TIME) => {}
-            }
+                scrubbed = self.scrub_until(next, &settings, found) => scrubbed,
+            };
             let mark = settings.watermark;
             let step = move |core: &crate::store::Core| {
                 let done = core.tend(&mut tending, mark);
@@ -76,10 +87,7 @@ impl Node {
             };
             let (done, after) = self.store.run(step).await;
             tending = after;
-            let mut outcome = done.map_err(Error::from);
-            if outcome.is_ok() && settings.scrub_rate > 0 {
-                outcome = self.scrub_some(&settings, found).await;
-            }
+            let mut outcome = done.map_err(Error::from).and(scrubbed);
             if released.is_none_or(|at| at.elapsed() >= EXPIRY_TIME) {
                 released = Some(Instant::now());
                 outcome = outcome.and(self.release_expired().await.map(drop));
@@ -116,28 +124,48 @@ impl Node {
         Ok(())
     }
 
-    /// Reads a second's share of the store, unless a round ended not long ago. What is damaged is
-    /// to be fetched again.
+    /// Scrubs a second's share in small parts, and waits for what is left of the second. What is
+    /// damaged is to be fetched again.
+    async fn scrub_until(
+        &self,
+        next: tokio::time::Instant,
+        settings: &TendSettings,
+        found: &mpsc::Sender<Cid>,
+    ) -> Result<(), Error> {
+        let mut outcome = Ok(true);
+        for part in 1..=SCRUB_PARTS {
+            if settings.scrub_rate > 0 && matches!(outcome, Ok(true)) {
+                outcome = self.scrub_some(settings, found).await;
+            }
+            tokio::time::sleep_until(next - STEP_TIME / SCRUB_PARTS * (SCRUB_PARTS - part)).await;
+        }
+        outcome.map(drop)
+    }
+
+    /// Scrubs a part of a second's share, unless a round ended not long ago. Whether there is more to
+    /// do.
     async fn scrub_some(
         &self,
         settings: &TendSettings,
         found: &mpsc::Sender<Cid>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (rate, period) = (settings.scrub_rate, settings.scrub_period.as_secs());
+        let times = u32::try_from(rate / SCRUB_SLOW).unwrap_or(u32::MAX).max(1);
+        let time = SCRUB_TIME.saturating_mul(times).min(SCRUB_MOST);
+        let share = Share { bytes: rate.div_ceil(u64::from(SCRUB_PARTS)), time };
         let step = move |core: &crate::store::Core| {
             let state = core.scrub_state()?;
-            let begun = state.segment > 0 || state.offset > 0;
-            if !begun && now < state.ended.saturating_add(period) {
+            if !state.is_begun() && now < state.ended.saturating_add(period) {
                 return Ok(None);
             }
-            if !begun {
+            if !state.is_begun() {
                 core.begin_scrub()?;
             }
-            core.scrub(rate, now).map(Some)
+            core.scrub(share, now).map(Some)
         };
         let Some(Scrubbed { damaged, ended, .. }) = self.store.run(step).await? else {
-            return Ok(());
+            return Ok(false);
         };
         // Beyond the bound it is left to the next round.
         damaged.into_iter().for_each(|cid| _ = found.try_send(cid));
@@ -146,7 +174,7 @@ impl Node {
             let (bytes, blocks) = (state.bytes, state.damaged);
             tracing::info!("scrubbed {bytes} bytes: {blocks} blocks damaged");
         }
-        Ok(())
+        Ok(!ended)
     }
 
     /// Fetches what was lost below pins with the rows of a damaged database.
