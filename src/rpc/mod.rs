@@ -160,6 +160,7 @@ const ROUTES: &[(&str, Handler)] = &[
     ("ls", |router, args, _| Box::pin(ls::ls(router, args))),
     ("pin/add", |router, args, _| Box::pin(pin::add(router, args))),
     ("pin/ls", |router, args, _| Box::pin(pin::ls(router, args))),
+    ("pin/queue", |router, _, _| Box::pin(async { pin::queue(router) })),
     ("pin/remote/add", |router, args, _| Box::pin(remote::add(router, args))),
     ("pin/remote/ls", |router, args, _| Box::pin(remote::ls(router, args))),
     ("pin/remote/rm", |router, args, _| Box::pin(remote::rm(router, args))),

@@ -102,10 +102,18 @@ pub fn split_created(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|backwards| !u64::from_be_bytes(*backwards))
 }
 
+/// The CID under which a DAG is pinned for a tenant, whatever the version of the one it was asked for
+/// by.
+pub fn pinned_as(cid: &Cid) -> Cid {
+    match cid.version() {
+        super::Version::V0 => Cid::new_v1(codec::DAG_PB, *cid.hash()),
+        super::Version::V1 => *cid,
+    }
+}
+
 /// A DAG, whatever the version of the CID that names it: multihash and codec.
 fn dag(cid: &Cid) -> Vec<u8> {
-    let codec = if cid.version() == super::Version::V0 { codec::DAG_PB } else { cid.codec() };
-    [&cid.hash().to_bytes()[..], &codec.to_be_bytes()].concat()
+    [&cid.hash().to_bytes()[..], &pinned_as(cid).codec().to_be_bytes()].concat()
 }
 
 /// What the keys of all rows begin with that find a tenant's requests for a DAG.
@@ -157,6 +165,16 @@ pub fn split_expiry(mut key: &[u8]) -> Option<(u64, u32)> {
     let kind = key.try_get_u8().ok()?;
     let found = (key.try_get_u64().ok()?, key.try_get_u32().ok()?);
     (kind == BY_EXPIRY && key.len() == 8).then_some(found)
+}
+
+/// Value of the row of [`used`]: bytes.
+pub fn bytes_used(bytes: u64) -> Bytes {
+    bytes.to_be_bytes().to_vec().into()
+}
+
+/// The bytes in such a value.
+pub fn split_used(row: &[u8]) -> Option<u64> {
+    <[u8; 8]>::try_from(row).ok().map(u64::from_be_bytes)
 }
 
 /// What the keys of the rows begin with that tell who holds a DAG.
