@@ -22,6 +22,7 @@ mod query;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -40,6 +41,7 @@ use self::body::{BODY_TIME, Bodies};
 use self::error::Refusal;
 use crate::http::trailers::NextRequest;
 use crate::http::{Answer, Peer};
+use crate::metrics::Metrics;
 use crate::node::service::{self, About, Access, Need};
 
 type Reply = Response<Full<Bytes>>;
@@ -85,6 +87,7 @@ pub struct Service {
     settings: Arc<Settings>,
     bodies: Bodies,
     readiness: Readiness,
+    metrics: Metrics,
 }
 
 /// What a path leads to.
@@ -123,8 +126,14 @@ impl Route {
 
 impl Service {
     /// A mouth for a node's service.
-    pub fn new(pins: service::Service, settings: Settings, readiness: Readiness) -> Self {
-        Self { pins, settings: Arc::new(settings), bodies: Bodies::new(BODY_TIME), readiness }
+    pub fn new(
+        pins: service::Service,
+        settings: Settings,
+        readiness: Readiness,
+        metrics: Metrics,
+    ) -> Self {
+        let bodies = Bodies::new(BODY_TIME);
+        Self { pins, settings: Arc::new(settings), bodies, readiness, metrics }
     }
 
     async fn dispatch(&self, request: Request<Incoming>) -> Result<Reply, Refusal> {
@@ -211,7 +220,9 @@ impl Answer for Service {
 
     // No reply has trailers: `next` stays unused.
     async fn answer(&self, request: Request<Incoming>, _next: NextRequest) -> Reply {
+        let (method, since) = (request.method().clone(), Instant::now());
         let mut reply = self.dispatch(request).await.unwrap_or_else(|refusal| refused(&refusal));
+        self.metrics.pinning_answered(method.as_str(), reply.status().as_u16(), since.elapsed());
         let headers = reply.headers_mut();
         for (name, value) in [
             (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
