@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::config::pinning::{PinningService, file_at};
 use crate::http::tls::Keys;
 use crate::http::{Address, Listener};
+use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::node::service::Working;
 use crate::pinning::{Readiness, Service, Settings};
@@ -64,10 +65,15 @@ impl Pinning {
     }
 
     /// Answers from now on, and works the queue.
-    pub fn start(self, node: &Node, serving: &TaskTracker, stop: &CancellationToken) -> Readiness {
+    pub fn start(
+        self,
+        node: &Node,
+        metrics: &Metrics,
+        (serving, stop): (&TaskTracker, &CancellationToken),
+    ) -> Readiness {
         let readiness = Readiness::new(stop.clone());
         let told = Settings { delegates: self.settings.delegates };
-        let service = Service::new(node.service(), told, readiness.clone());
+        let service = Service::new(node.service(), told, readiness.clone(), metrics.clone());
         for listener in self.listeners {
             task::track(serving, listener.serve(service.clone(), stop.clone()));
         }

@@ -22,6 +22,7 @@ mod query;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -31,15 +32,17 @@ use hyper::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONNECTION, CONTENT_TYPE,
     HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use self::body::{BODY_TIME, Bodies};
 use self::error::Refusal;
-use crate::http::Answer;
 use crate::http::trailers::NextRequest;
-use crate::node::service::{self, Need};
+use crate::http::{Answer, Peer};
+use crate::metrics::Metrics;
+use crate::node::service::{self, About, Access, Need};
 
 type Reply = Response<Full<Bytes>>;
 
@@ -84,6 +87,7 @@ pub struct Service {
     settings: Arc<Settings>,
     bodies: Bodies,
     readiness: Readiness,
+    metrics: Metrics,
 }
 
 /// What a path leads to.
@@ -122,8 +126,14 @@ impl Route {
 
 impl Service {
     /// A mouth for a node's service.
-    pub fn new(pins: service::Service, settings: Settings, readiness: Readiness) -> Self {
-        Self { pins, settings: Arc::new(settings), bodies: Bodies::new(BODY_TIME), readiness }
+    pub fn new(
+        pins: service::Service,
+        settings: Settings,
+        readiness: Readiness,
+        metrics: Metrics,
+    ) -> Self {
+        let bodies = Bodies::new(BODY_TIME);
+        Self { pins, settings: Arc::new(settings), bodies, readiness, metrics }
     }
 
     async fn dispatch(&self, request: Request<Incoming>) -> Result<Reply, Refusal> {
@@ -149,8 +159,7 @@ impl Service {
     /// `/pins`.
     async fn pins(&self, request: Request<Incoming>) -> Result<Reply, Refusal> {
         let (parts, body) = request.into_parts();
-        let need = if parts.method == Method::GET { Need::Read } else { Need::Pin };
-        let who = self.pins.admit(admit::secret(&parts.headers)?, need)?;
+        let who = self.admit(&parts)?;
         if parts.method == Method::GET {
             let filter = query::filter(parts.uri.query().unwrap_or_default())?;
             let found = self.pins.find(&who, &filter).await?;
@@ -163,8 +172,7 @@ impl Service {
     /// `/pins/{requestid}`.
     async fn pin(&self, request: Request<Incoming>, id: &str) -> Result<Reply, Refusal> {
         let (parts, body) = request.into_parts();
-        let need = if parts.method == Method::GET { Need::Read } else { Need::Pin };
-        let who = self.pins.admit(admit::secret(&parts.headers)?, need)?;
+        let who = self.admit(&parts)?;
         match parts.method {
             Method::GET => Ok(self.told(StatusCode::OK, &self.pins.request(&who, id).await?)),
             Method::DELETE => {
@@ -176,6 +184,15 @@ impl Service {
                 Ok(self.told(StatusCode::ACCEPTED, &self.pins.replace(&who, id, ask).await?))
             }
         }
+    }
+
+    /// Whose request it is, if the secret is enough for it.
+    fn admit(&self, parts: &Parts) -> Result<Access, Refusal> {
+        let need = if parts.method == Method::GET { Need::Read } else { Need::Pin };
+        let from = parts.extensions.get::<Peer>().and_then(|peer| peer.0);
+        let what = format!("{} {}", parts.method, parts.uri.path());
+        let about = About { from, what: &what };
+        Ok(self.pins.admit(admit::secret(&parts.headers)?, need, &about)?)
     }
 
     fn told(&self, status: StatusCode, request: &service::Request) -> Reply {
@@ -203,7 +220,9 @@ impl Answer for Service {
 
     // No reply has trailers: `next` stays unused.
     async fn answer(&self, request: Request<Incoming>, _next: NextRequest) -> Reply {
+        let (method, since) = (request.method().clone(), Instant::now());
         let mut reply = self.dispatch(request).await.unwrap_or_else(|refusal| refused(&refusal));
+        self.metrics.pinning_answered(method.as_str(), reply.status().as_u16(), since.elapsed());
         let headers = reply.headers_mut();
         for (name, value) in [
             (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),

@@ -187,6 +187,7 @@ mod tests {
         let addresses = |n: usize| -> Vec<String> {
             (0..n).map(|n| format!("/ip4/203.0.113.1/tcp/{n}/p2p/{PEER}")).collect()
         };
+        let twice = [addresses(1), addresses(1)].concat();
         let many: BTreeMap<String, String> =
             (0..1001).map(|n| (n.to_string(), String::new())).collect();
         for (body, word) in [
@@ -202,7 +203,7 @@ mod tests {
             (pin(json!({"origins": ["x"]})), "origins: \"x\""),
             (pin(json!({"origins": ["/ip4/127.0.0.1/tcp/1"]})), "/p2p/<peer ID>"),
             (pin(json!({"origins": addresses(21)})), "more than 20"),
-            (pin(json!({"origins": [addresses(1), addresses(1)].concat()})), "twice"),
+            (pin(json!({"origins": twice})), "twice"),
             (pin(json!({"meta": {"a": 1}})), "no Pin"),
             (pin(json!({"meta": []})), "no Pin"),
             (pin(json!({"meta": many})), "more than 1000"),

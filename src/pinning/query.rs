@@ -168,7 +168,9 @@ mod tests {
     #[test]
     fn every_parameter_is_read() {
         let query = format!(
-            "cid={V0},bafkqaaa&name=a%20b&match=ipartial&status=queued,failed&status=pinned             &before=2020-07-27T17:32:28.2765Z&after=1970-01-01T00:00:01.0000005%2B00:00&limit=1000             &meta=%7B%22k%22%3A%22v%22%7D&meta%5Bj%5D=w&other=1&other=2"
+            "cid={V0},bafkqaaa&name=a%20b&match=ipartial&status=queued,failed&status=pinned\
+             &before=2020-07-27T17:32:28.2765Z&after=1970-01-01T00:00:01.0000005%2B00:00&limit=1000\
+             &meta=%7B%22k%22%3A%22v%22%7D&meta%5Bj%5D=w&other=1&other=2"
         );
         let read = filter(&query).unwrap();
         let cids: Vec<String> = read.cids.iter().map(ToString::to_string).collect();

@@ -175,7 +175,8 @@ mod tests {
         };
         assert_eq!(
             filter.query(),
-            "limit=7&cid=a%2Cb&name=x+y%26z&status=queued%2Cfailed             &before=2020-01-01T00%3A00%3A00%2B01%3A00"
+            "limit=7&cid=a%2Cb&name=x+y%26z&status=queued%2Cfailed\
+             &before=2020-01-01T00%3A00%3A00%2B01%3A00"
         );
         assert_eq!(Filter { limit: 1, ..Filter::default() }.query(), "limit=1");
         assert_eq!("odd".parse::<Status>().unwrap_err(), "status \"odd\" is not valid");

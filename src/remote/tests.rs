@@ -149,6 +149,16 @@ async fn refusals_are_told_in_the_words_of_the_service() {
 }
 
 #[tokio::test]
+async fn a_connection_that_the_service_closed_is_made_anew() {
+    let closing = "HTTP/1.1 200 OK\r\nContent-Length: 24\r\n\r\n{\"count\":7,\"results\":[]}";
+    let (client, came) = service(vec![closing.into(), String::new(), closing.into()]).await;
+    // The second request goes out and finds nobody; it may be said again.
+    assert_eq!(client.count(Status::Pinned).await.unwrap(), 7);
+    assert_eq!(client.count(Status::Pinned).await.unwrap(), 7);
+    assert_eq!(came.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn an_endless_reply_is_cut() {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1u64 << 40);
     let (client, _) = service(vec![head + &" ".repeat(17 << 20)]).await;

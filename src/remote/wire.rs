@@ -126,25 +126,27 @@ impl Wire {
         request.body(Full::new(body.unwrap_or_default())).map_err(|e| e.to_string())
     }
 
-    /// Over the connection that stands. The service may have closed it after the request before: one
-    /// that did not go out goes over a new one.
+    /// Over the connection that stands. The service may close it at any time after the request before:
+    /// what did not go out goes over a new one, and so does what may be said twice.
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<hyper::body::Incoming>, String> {
         let mut kept = self.sender.lock().await;
         let broke = |e: hyper::Error| format!("{} does not answer: {e}", self.endpoint);
-        let mut request = Some(request);
-        if let (Some(sender), Some(first)) = (kept.as_mut(), request.take()) {
-            match sender.try_send_request(first).await {
+        if let Some(sender) = kept.as_mut()
+            && sender.ready().await.is_ok()
+        {
+            let twice = request.method() != Method::POST;
+            match sender.try_send_request(request.clone()).await {
                 Ok(response) => return Ok(response),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = Some(unsent),
-                    None => return Err(broke(error.into_error())),
-                },
+                Err(mut error) => {
+                    if error.take_message().is_none() && !twice {
+                        return Err(broke(error.into_error()));
+                    }
+                }
             }
         }
-        let request = request.ok_or("no request")?;
         let sender = kept.insert(reach(&self.endpoint).await?);
         sender.send_request(request).await.map_err(broke)
     }
@@ -212,7 +214,8 @@ fn trust() -> Result<Arc<ClientConfig>, String> {
     if roots.is_empty() {
         let cause = found.errors.first().map(|e| format!(": {e}")).unwrap_or_default();
         return Err(format!(
-            "this machine trusts no certificates (install ca-certificates, or name a file in              SSL_CERT_FILE){cause}"
+            "this machine trusts no certificates (install ca-certificates, or name a file in \
+             SSL_CERT_FILE){cause}"
         ));
     }
     // Named, because other parts of this program bring other cryptography with them.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
-use crate::harness::{Daemon, Repo, skip};
+use crate::harness::{Daemon, Repo, skip, soak};
+use crate::pinning_api::Pinning;
 use crate::swarm::Node;
 
 /// One installation at a time.
@@ -156,6 +157,62 @@ fn aioipfs_finds_what_it_expects() {
     let said = run(&mut calls).unwrap_or_else(|said| panic!("{said}"));
     println!("{said}");
     assert!(said.lines().filter(|line| line.starts_with("ok ")).count() >= 13, "{said}");
+}
+
+/// schemathesis, in a venv of its own.
+fn schemathesis() -> Result<PathBuf, String> {
+    let wanted = include_str!("clients/py/schemathesis.txt");
+    let folder = installed("schemathesis", wanted, |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        let pip = folder.join("bin/pip");
+        run(Command::new(pip).args(["install", "-q", "-r"]).arg(source("py/schemathesis.txt")))
+            .map(drop)
+    })?;
+    Ok(folder.join("bin/schemathesis"))
+}
+
+/// How many cases there are of each operation, and a seed: 300 in all, and 5,000 in the full form.
+fn the_pinning_api_drives(cases: u32, seed: &str) -> Option<String> {
+    let program = match schemathesis() {
+        Ok(program) => program,
+        Err(why) => {
+            skip("schemathesis", &why);
+            return None;
+        }
+    };
+    let service = Pinning::start();
+    let schema = "tests/fixtures/pinning/ipfs-pinning-service.json";
+    let mut calls = Command::new(program);
+    calls.args(["run", "--no-color", "--continue-on-failure", "--generation-database=none"]);
+    calls.args(["--checks=all", "--url", &service.url(), "--seed", seed]);
+    calls.args(["--max-examples", &cases.to_string(), "--suppress-health-check=all"]);
+    calls.args(["-H", &format!("Authorization: Bearer {}", service.token)]);
+    calls.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(schema));
+    calls.env("SCHEMATHESIS_HOOKS", "pinning_hooks").env("PYTHONPATH", source("py"));
+    calls.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(service.repo.path(""));
+    let said = run(&mut calls).unwrap_or_else(|said| panic!("{said}"));
+    let log = std::fs::read_to_string(service.repo.path("daemon.log")).unwrap();
+    assert!(!log.contains("panicked") && !log.contains("service failed"), "{log}");
+    Some(said)
+}
+
+#[test]
+fn the_pinning_service_answers_as_its_schema_says() {
+    let cases = if soak() { 900 } else { 40 };
+    let Some(said) = the_pinning_api_drives(cases, "1") else { return };
+    println!("{said}");
+}
+
+#[test]
+fn pinning_service_client_finds_what_it_expects() {
+    let service = Pinning::start();
+    service.repo.file("hello", "hello\n");
+    let cid = service.repo.ok(["add", "-Q", "hello"]);
+    let arguments = [service.url().as_str(), &service.token, &cid].map(str::to_owned);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let Some(said) = script("pinning-service-client", &arguments) else { return };
+    println!("{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 9, "{said}");
 }
 
 #[test]

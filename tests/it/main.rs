@@ -50,6 +50,8 @@ mod operations;
 mod oracles;
 mod peers;
 mod pin_remote;
+mod pinning_api;
+mod pinning_auth;
 mod pins;
 mod pins_soak;
 mod power;

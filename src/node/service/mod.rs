@@ -4,6 +4,7 @@
 //! tenant alone: that somebody else pins the same DAG shows nowhere.
 
 mod account;
+pub mod audit;
 mod change;
 pub mod find;
 mod index;
@@ -11,6 +12,7 @@ mod job;
 pub mod listing;
 mod queue;
 mod quota;
+mod rate;
 pub mod request;
 mod row;
 pub mod tenant;
@@ -20,17 +22,19 @@ pub mod token;
 mod work;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as Turn, Notify, OnceCell};
 
-use super::Node;
+use super::{Error, Node};
+pub use audit::About;
 pub use find::{Filter, Found, Match};
 pub use listing::{Fetching, Waiting};
 pub use request::{PinAsk, Request, Status};
-pub use tenant::{Limits, Tenant};
-pub use token::{Access, Need, Refused, Scopes, Token};
+pub use tenant::{Limits, Tenant, Usage};
+pub use token::{Access, Need, Refused, Scopes, Token, TokenAsk};
 
 /// How the queue is worked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,14 @@ impl Default for Working {
 pub(super) struct State {
     /// For whom it pins.
     tenants: tenant::Tenants,
+    /// What opens what.
+    tokens: token::Tokens,
+    /// Who used it.
+    audit: audit::Audit,
+    /// Whether tenants and tokens were read.
+    loaded: OnceCell<()>,
+    /// Held by whoever changes a tenant or a token.
+    changing: Turn<()>,
     /// Their requests, by the tenant's number.
     accounts: Mutex<HashMap<u32, Arc<account::Account>>>,
     /// What waits.
@@ -68,6 +80,13 @@ pub(super) struct State {
     jobs: Mutex<HashMap<queue::Key, Arc<job::Job>>>,
     /// Told when there may be something to fetch.
     wake: Notify,
+}
+
+impl State {
+    /// One whose audit lies in a folder.
+    pub fn in_folder(folder: PathBuf) -> Self {
+        Self { audit: audit::Audit::in_folder(folder), ..Self::default() }
+    }
 }
 
 /// A handle to the pinning service of a node.
@@ -86,6 +105,22 @@ impl Node {
 impl Service {
     fn state(&self) -> &Arc<State> {
         &self.node.tenancy
+    }
+
+    /// Reads who there is, once: before that no secret opens anything.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn load(&self) -> Result<(), Error> {
+        let read = || async {
+            let service = self.clone();
+            let work = move |core: &crate::store::Core| {
+                service.read_tenants(core)?;
+                service.read_tokens(core)
+            };
+            self.node.store().run(work).await
+        };
+        Ok(*self.state().loaded.get_or_try_init(read).await?)
     }
 
     /// What a tenant uses: bytes that its pins hold, and bytes promised to what is being fetched.
