@@ -41,6 +41,8 @@ mod socket;
 mod stats;
 mod swarm;
 mod switches;
+mod tenant;
+mod token;
 mod upload;
 mod waiting;
 mod walk;
@@ -154,6 +156,10 @@ enum Command {
     #[command(subcommand)]
     Pin(pin::Pin),
     #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    #[command(subcommand)]
+    Token(token::Token),
+    #[command(subcommand)]
     Repo(repo::Repo),
     #[command(subcommand)]
     Stats(stats::Stats),
@@ -199,6 +205,8 @@ impl Command {
             Self::Block(command) => command.run(&link().await?).await,
             Self::Dag(command) => command.run(&link().await?).await,
             Self::Pin(command) => command.run(&link().await?).await,
+            Self::Tenant(command) => command.run(&link().await?).await,
+            Self::Token(command) => command.run(&link().await?).await,
             Self::Repo(command) => command.run(&link().await?).await,
             Self::Stats(command) => command.run(&link().await?).await,
             Self::Bitswap(command) => command.run(&link().await?).await,

@@ -17,6 +17,9 @@ pub enum Pin {
     /// Have others keep it.
     #[command(subcommand)]
     Remote(Remote),
+    /// List what tenants of the pinning service wait for, and what is being fetched for them.
+    #[command(after_help = QUEUE_EXAMPLES)]
+    Queue,
     /// Stop keeping what paths lead to.
     Rm(Rm),
     /// Move a recursive pin, with its name, labels and expiry, to another DAG.
@@ -111,6 +114,11 @@ Examples:
   henge pin verify               broken pins, and which blocks they lack
   henge pin verify --verbose     every recursive pin: ok, or broken";
 
+const QUEUE_EXAMPLES: &str = "\
+Examples:
+  henge pin queue               a line a tenant, and one for each fetch below it
+  henge pin queue --enc=json    the same for programs";
+
 impl Pin {
     /// Runs one of them.
     pub async fn run(self, link: &Link) -> Result<(), CliError> {
@@ -128,6 +136,13 @@ impl Pin {
             }
             Self::Ls(ls) => ls.run(link).await,
             Self::Remote(remote) => remote.run(link).await,
+            Self::Queue => {
+                link.each(Ask::new("pin/queue"), |reply| match link.prints_json() {
+                    true => output::json(reply),
+                    false => list(reply, "Tenants").iter().try_for_each(waiting),
+                })
+                .await
+            }
             Self::Update(update) => {
                 let ask = Ask::new("pin/update").arg(update.from).arg(update.to);
                 link.each(ask.options(&update.options)?, |reply| {
@@ -165,6 +180,25 @@ impl Verify {
         })
         .await
     }
+}
+
+/// What waits for one tenant, and what is being fetched for it.
+fn waiting(tenant: &Value) -> Result<(), CliError> {
+    let [queued, later] = ["Queued", "Later"].map(|field| number(tenant, field));
+    let fetches = list(tenant, "Pinning");
+    let name = safe(text(tenant, "Tenant"));
+    line(format!("{name}: {queued} queued, {later} to be tried again, {} pinning", fetches.len()))?;
+    fetches.iter().try_for_each(|fetch| {
+        let [blocks, bytes, size, time] =
+            ["Blocks", "Bytes", "Size", "Seconds"].map(|field| number(fetch, field));
+        let of = match size {
+            0 => String::new(),
+            size => format!(" of {}", output::si_bytes(size)),
+        };
+        let (cid, bytes) = (safe(text(fetch, "Cid")), output::si_bytes(bytes));
+        let told = format!("  {cid}  {bytes}{of} in {blocks} blocks, {time} s");
+        line(format!("{told}  {}", safe(text(fetch, "Name"))).trim_end())
+    })
 }
 
 async fn changed(link: &Link, ask: Ask, say: impl Fn(&str) -> String) -> Result<(), CliError> {

@@ -87,6 +87,7 @@ const SECTIONS: &[Section] = &[
         &[
             (List, "HTTPHeaders.* Authorizations.*.AllowedPaths"),
             (Text, "Authorizations.*.AuthSecret"),
+            (Flag, "RequireToken"),
         ],
     ),
     (

@@ -61,12 +61,15 @@ pub enum BootError {
     /// The RPC would be open to everybody.
     #[error(
         "refusing to serve the RPC on {0}: whoever reaches it can do anything. Listen on the \
-         loopback, or set API.Authorizations"
+         loopback, or set API.Authorizations or API.RequireToken"
     )]
     Exposed(Address),
     /// A listener could not be bound, or a file not be written: names it.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// Whom the pinning service serves cannot be read.
+    #[error("tenants and tokens: {0}")]
+    Tenants(String),
     /// The network.
     #[error(transparent)]
     Net(#[from] net::NetError),
@@ -184,6 +187,7 @@ impl Daemon {
         let (gateways, open) =
             bind("Addresses.Gateway", &config.gateway_addresses(), &options).await?;
         let pinning = Pinning::bind(root, &config, &options).await?;
+        node.service().load().await.map_err(|error| BootError::Tenants(error.to_string()))?;
         let guard = settings::guard(&config, &bound)?;
         let pages = gateway::Service::new(
             node.clone(),

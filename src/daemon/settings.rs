@@ -155,12 +155,13 @@ pub fn guard(config: &Config, listeners: &[Address]) -> Result<Guard, BootError>
             Some(Authorization::new(secret, paths))
         })
         .collect();
+    let require_token = config.flag("API.RequireToken").unwrap_or(false);
     let open = listeners.iter().find(|address| !address.is_local());
-    match (open, authorizations.is_empty()) {
+    match (open, authorizations.is_empty() && !require_token) {
         (Some(address), true) => Err(BootError::Exposed(address.clone())),
         _ => {
             let ports = listeners.iter().filter_map(Address::port).collect();
-            Ok(Guard { origins, ports, authorizations })
+            Ok(Guard { origins, ports, authorizations, require_token })
         }
     }
 }

@@ -56,7 +56,7 @@ struct Fetch<'a> {
 
 impl Dag {
     /// Brings every block below `root` that is not here into the store; what is known to be
-    /// complete is not walked. Tells how far it is after every block. Without `recursive` only the
+    /// complete is not walked. Tells how far it is after every block that it fetches or opens. Without `recursive` only the
     /// root. Costs 48 bytes of memory for each node that has links.
     ///
     /// # Errors
@@ -90,6 +90,7 @@ impl Dag {
             if room && let Some(cid) = fetch.unopened.pop() {
                 let block = self.block(&cid).await?;
                 fetch.open(&block).await?;
+                tell(fetch.so_far);
                 continue;
             }
             let Some(block) = flying.next().await.transpose()? else { break };

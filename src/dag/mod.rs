@@ -15,6 +15,7 @@ pub mod resolve;
 pub mod tree;
 pub mod verify;
 pub mod walk;
+pub mod weigh;
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};

@@ -84,7 +84,8 @@ impl Node {
     /// A node over an open store, offline.
     pub fn new(settings: Settings, store: Store) -> Self {
         let dag = Dag::new(store.clone());
-        Self { settings: Arc::new(settings), store, dag, network: None, tenancy: Arc::default() }
+        let tenancy = Arc::new(service::State::in_folder(settings.repo_root.clone()));
+        Self { settings: Arc::new(settings), store, dag, network: None, tenancy }
     }
 
     /// The store, for those who serve blocks out of it.

@@ -31,15 +31,16 @@ use hyper::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONNECTION, CONTENT_TYPE,
     HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
 };
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use self::body::{BODY_TIME, Bodies};
 use self::error::Refusal;
-use crate::http::Answer;
 use crate::http::trailers::NextRequest;
-use crate::node::service::{self, Need};
+use crate::http::{Answer, Peer};
+use crate::node::service::{self, About, Access, Need};
 
 type Reply = Response<Full<Bytes>>;
 
@@ -149,8 +150,7 @@ impl Service {
     /// `/pins`.
     async fn pins(&self, request: Request<Incoming>) -> Result<Reply, Refusal> {
         let (parts, body) = request.into_parts();
-        let need = if parts.method == Method::GET { Need::Read } else { Need::Pin };
-        let who = self.pins.admit(admit::secret(&parts.headers)?, need)?;
+        let who = self.admit(&parts)?;
         if parts.method == Method::GET {
             let filter = query::filter(parts.uri.query().unwrap_or_default())?;
             let found = self.pins.find(&who, &filter).await?;
@@ -163,8 +163,7 @@ impl Service {
     /// `/pins/{requestid}`.
     async fn pin(&self, request: Request<Incoming>, id: &str) -> Result<Reply, Refusal> {
         let (parts, body) = request.into_parts();
-        let need = if parts.method == Method::GET { Need::Read } else { Need::Pin };
-        let who = self.pins.admit(admit::secret(&parts.headers)?, need)?;
+        let who = self.admit(&parts)?;
         match parts.method {
             Method::GET => Ok(self.told(StatusCode::OK, &self.pins.request(&who, id).await?)),
             Method::DELETE => {
@@ -176,6 +175,15 @@ impl Service {
                 Ok(self.told(StatusCode::ACCEPTED, &self.pins.replace(&who, id, ask).await?))
             }
         }
+    }
+
+    /// Whose request it is, if the secret is enough for it.
+    fn admit(&self, parts: &Parts) -> Result<Access, Refusal> {
+        let need = if parts.method == Method::GET { Need::Read } else { Need::Pin };
+        let from = parts.extensions.get::<Peer>().and_then(|peer| peer.0);
+        let what = format!("{} {}", parts.method, parts.uri.path());
+        let about = About { from, what: &what };
+        Ok(self.pins.admit(admit::secret(&parts.headers)?, need, &about)?)
     }
 
     fn told(&self, status: StatusCode, request: &service::Request) -> Reply {

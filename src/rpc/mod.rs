@@ -35,8 +35,11 @@ mod repo;
 mod requests;
 mod resolve;
 mod routing;
+mod scopes;
 mod stats;
 mod swarm;
+mod tenant;
+mod token;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -157,6 +160,7 @@ const ROUTES: &[(&str, Handler)] = &[
     ("ls", |router, args, _| Box::pin(ls::ls(router, args))),
     ("pin/add", |router, args, _| Box::pin(pin::add(router, args))),
     ("pin/ls", |router, args, _| Box::pin(pin::ls(router, args))),
+    ("pin/queue", |router, _, _| Box::pin(async { pin::queue(router) })),
     ("pin/remote/add", |router, args, _| Box::pin(remote::add(router, args))),
     ("pin/remote/ls", |router, args, _| Box::pin(remote::ls(router, args))),
     ("pin/remote/rm", |router, args, _| Box::pin(remote::rm(router, args))),
@@ -200,6 +204,14 @@ const ROUTES: &[(&str, Handler)] = &[
     ("swarm/peering/ls", |router, _, _| Box::pin(swarm::peering_ls(router))),
     ("swarm/peering/rm", |router, args, _| Box::pin(swarm::peering_rm(router, args))),
     ("swarm/peers", |router, args, _| Box::pin(swarm::peers(router, args))),
+    ("tenant/add", |router, args, _| Box::pin(tenant::add(router, args))),
+    ("tenant/limits", |router, args, _| Box::pin(tenant::limits(router, args))),
+    ("tenant/ls", |router, _, _| Box::pin(tenant::ls(router))),
+    ("tenant/rm", |router, args, _| Box::pin(tenant::rm(router, args))),
+    ("tenant/usage", |router, args, _| Box::pin(tenant::usage(router, args))),
+    ("token/issue", |router, args, _| Box::pin(token::issue(router, args))),
+    ("token/ls", |router, args, _| Box::pin(token::ls(router, args))),
+    ("token/revoke", |router, args, _| Box::pin(token::revoke(router, args))),
 ];
 
 type Pure = fn(Args, Body) -> Future_<'static>;

@@ -14,6 +14,7 @@ use crate::ipld::path::Path;
 use crate::node::pin::{
     Kept, PinAddEvent, PinAddOptions, PinLsOptions, PinRmOptions, PinRow, PinUpdateOptions,
 };
+use crate::node::service::{Fetching, Waiting};
 
 /// Pins paths.
 pub async fn add(router: &Router, args: Args) -> Result<Reply, Error> {
@@ -78,6 +79,33 @@ pub async fn rm(router: &Router, args: Args) -> Result<Reply, Error> {
     let cids = router.node.pin_rm(&args.paths("ipfs-path")?, &options).await?;
     let pins: Vec<String> = cids.iter().map(|cid| args.cid(cid)).collect();
     Ok(Reply::Value(json!({ "Pins": pins })))
+}
+
+/// What tenants wait for, and what is being fetched for them.
+pub fn queue(router: &Router) -> Result<Reply, Error> {
+    let fetching = |fetching: &Fetching| {
+        let mut value = json!({
+            "Cid": fetching.cid,
+            "Name": fetching.name,
+            "Blocks": fetching.blocks,
+            "Bytes": fetching.bytes,
+            "Seconds": fetching.time.as_secs(),
+        });
+        if let Some(size) = fetching.size {
+            value["Size"] = size.into();
+        }
+        value
+    };
+    let tenant = |waiting: &Waiting| {
+        json!({
+            "Tenant": waiting.tenant,
+            "Queued": waiting.ready,
+            "Later": waiting.later,
+            "Pinning": waiting.fetching.iter().map(fetching).collect::<Vec<_>>(),
+        })
+    };
+    let queue = router.node.service().queue();
+    Ok(Reply::Value(json!({ "Tenants": queue.iter().map(tenant).collect::<Vec<_>>() })))
 }
 
 /// Lists pins, or tells how the named blocks are kept.

@@ -43,7 +43,7 @@ fn put_pin(rows: &mut Batch, pin: &Pin) {
 }
 
 /// Deletes the same rows.
-fn delete_pin(rows: &mut Batch, pin: &Pin) {
+pub(super) fn delete_pin(rows: &mut Batch, pin: &Pin) {
     let key = keys::pin_of(&pin.cid, &pin.owner);
     for found_by in secondary(pin, &key) {
         rows.delete(Family::Pins, found_by);
@@ -148,7 +148,7 @@ impl Core {
     }
 
     /// Puts a pin in the place of an earlier one of the same CID and owner.
-    fn replace_pin(&self, pin: &Pin, rows: &mut Batch) -> Result<(), StoreError> {
+    pub(super) fn replace_pin(&self, pin: &Pin, rows: &mut Batch) -> Result<(), StoreError> {
         if let Some(old) = self.pin_row_of(&pin.cid, &pin.owner)? {
             if old.mode == Mode::Recursive && pin.mode == Mode::Direct {
                 return Err(already(pin));

@@ -5,7 +5,13 @@
 use bytes::Bytes;
 
 use super::backend::{Batch, Family, Row};
-use super::{Core, StoreError};
+use super::change::Change;
+use super::edges::{Completing, Progress};
+use super::intents::Intent;
+use super::pin::Pin;
+use super::pins::delete_pin;
+use super::{Core, StoreError, this_hour};
+use crate::ipld::cid::Cid;
 
 /// Rows of `tenants` to put and to delete together.
 #[derive(Clone, Debug, Default)]
@@ -80,5 +86,86 @@ impl Core {
     pub fn write_tenants(&self, batch: TenantBatch) -> Result<(), StoreError> {
         self.log_tenants(batch)?;
         self.sync()
+    }
+}
+
+/// What goes into one batch with a change of an owner's pins.
+#[derive(Debug, Default)]
+pub struct Joint {
+    /// Rows of tenants.
+    pub rows: TenantBatch,
+    /// What the owner has pinned and lets go.
+    pub release: Vec<Cid>,
+}
+
+/// Rows of tenants that go together with pins: all of it is written, or nothing.
+pub trait Beside {
+    /// What goes into the batch. Asked for under the lock of the store's rows, so it is to be quick,
+    /// and must wait for nobody who waits for that lock.
+    ///
+    /// # Errors
+    /// Any: nothing is written then.
+    fn rows(&mut self, core: &Core) -> Result<Joint, StoreError>;
+
+    /// It is written, and not on the disk yet.
+    fn written(&mut self);
+}
+
+impl Core {
+    /// Pins a DAG that is here, and writes in the same batch what stands beside it. What `intent` has
+    /// noted is not looked for again by whoever deletes.
+    ///
+    /// # Errors
+    /// As [`Core::pin`], and those of `beside`.
+    pub fn pin_beside(
+        &self,
+        pin: &Pin,
+        intent: &Intent,
+        progress: &Progress,
+        beside: &mut dyn Beside,
+    ) -> Result<(), StoreError> {
+        let mut completing = Completing::new(self, self, intent, Vec::new()).telling(progress);
+        completing.complete(&pin.cid)?;
+        completing.claim_root(&pin.cid, pin.mode)?;
+        // Fetched blocks are on the disk before a pin is.
+        self.segments.sync()?;
+        completing.write(&mut |change| {
+            self.replace_pin(pin, &mut change.rows)?;
+            self.join(&pin.owner, beside, change)
+        })?;
+        beside.written();
+        self.sync()
+    }
+
+    /// Writes rows of tenants, and lets pins of an owner go in the same batch. What one alone held is
+    /// garbage from then on.
+    ///
+    /// # Errors
+    /// The database's, and those of `beside`.
+    pub fn change_beside(&self, owner: &str, beside: &mut dyn Beside) -> Result<(), StoreError> {
+        let exclusive = self.exclusive();
+        let mut change = Change::default();
+        self.join(owner, beside, &mut change)?;
+        self.apply(change, &exclusive)?;
+        drop(exclusive);
+        beside.written();
+        self.sync()
+    }
+
+    fn join(
+        &self,
+        owner: &str,
+        beside: &mut dyn Beside,
+        change: &mut Change,
+    ) -> Result<(), StoreError> {
+        let Joint { rows, release } = beside.rows(self)?;
+        for cid in &release {
+            if let Some(pin) = self.pin_row_of(cid, owner)? {
+                delete_pin(&mut change.rows, &pin);
+                change.loosen(cid.hash(), this_hour());
+            }
+        }
+        change.rows.append(rows.0);
+        Ok(())
     }
 }

@@ -3,20 +3,38 @@
 //! [`Service`] is what mouths call. It knows no HTTP. What is told here of a tenant is told to that
 //! tenant alone: that somebody else pins the same DAG shows nowhere.
 
+mod account;
+pub mod audit;
+mod change;
 pub mod find;
+mod index;
+mod job;
+pub mod listing;
+mod queue;
+mod quota;
+mod rate;
 pub mod request;
+mod row;
 pub mod tenant;
+#[cfg(test)]
+mod tests;
 pub mod token;
+mod work;
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Mutex as Turn, Notify, OnceCell};
 
 use super::{Error, Node};
+pub use audit::About;
 pub use find::{Filter, Found, Match};
+pub use listing::{Fetching, Waiting};
 pub use request::{PinAsk, Request, Status};
-pub use tenant::{Limits, Tenant};
-pub use token::{Access, Need, Refused, Scopes, Token};
+pub use tenant::{Limits, Tenant, Usage};
+pub use token::{Access, Need, Refused, Scopes, Token, TokenAsk};
 
 /// How the queue is worked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +57,36 @@ impl Default for Working {
 }
 
 /// What every handle to the service shares. What is in the store is read when it is first needed.
-#[derive(Debug, Default)]
+///
+/// Locks are taken in this order: an account's book, what it uses, and then each of the others by
+/// itself. Whoever writes pins has the lock of the store's rows before all of them.
+#[derive(Default)]
 pub(super) struct State {
     /// For whom it pins.
     tenants: tenant::Tenants,
+    /// What opens what.
+    tokens: token::Tokens,
+    /// Who used it.
+    audit: audit::Audit,
+    /// Whether tenants and tokens were read.
+    loaded: OnceCell<()>,
+    /// Held by whoever changes a tenant or a token.
+    changing: Turn<()>,
+    /// Their requests, by the tenant's number.
+    accounts: Mutex<HashMap<u32, Arc<account::Account>>>,
+    /// What waits.
+    queue: Mutex<queue::Queue>,
+    /// What is being fetched.
+    jobs: Mutex<HashMap<queue::Key, Arc<job::Job>>>,
+    /// Told when there may be something to fetch.
+    wake: Notify,
+}
+
+impl State {
+    /// One whose audit lies in a folder.
+    pub fn in_folder(folder: PathBuf) -> Self {
+        Self { audit: audit::Audit::in_folder(folder), ..Self::default() }
+    }
 }
 
 /// A handle to the pinning service of a node.
@@ -59,56 +103,39 @@ impl Node {
 }
 
 impl Service {
-    fn state(&self) -> &State {
+    fn state(&self) -> &Arc<State> {
         &self.node.tenancy
     }
 
-    /// Looks at a secret: whose it is, and whether it is enough.
-    ///
-    /// # Errors
-    /// [`Refused`].
-    pub fn admit(&self, _secret: &str, _need: Need) -> Result<Access, Refused> {
-        Err(Refused::Unknown)
-    }
-
-    /// Takes a request into the queue; durable when this returns.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] names what cannot be meant; [`Error::Quota`] tells the limit; the store's.
-    pub async fn add(&self, _who: &Access, _ask: PinAsk) -> Result<Request, Error> {
-        Err(Error::Unsupported("not yet".into()))
-    }
-
-    /// Puts a request in the place of another, whose DAG is held until the new one's is here.
-    ///
-    /// # Errors
-    /// As [`Self::add`], and [`Error::Absent`].
-    pub async fn replace(&self, _who: &Access, _id: &str, _ask: PinAsk) -> Result<Request, Error> {
-        Err(Error::Unsupported("not yet".into()))
-    }
-
-    /// Removes a request, and what it alone held; ends its fetch.
-    ///
-    /// # Errors
-    /// [`Error::Absent`]; the store's.
-    pub async fn remove(&self, _who: &Access, _id: &str) -> Result<(), Error> {
-        Err(Error::Unsupported("not yet".into()))
-    }
-
-    /// A request by its id.
-    ///
-    /// # Errors
-    /// [`Error::Absent`]; the store's.
-    pub async fn request(&self, _who: &Access, _id: &str) -> Result<Request, Error> {
-        Err(Error::Unsupported("not yet".into()))
-    }
-
-    /// Requests that a filter finds, and how many there are.
+    /// Reads who there is, once: before that no secret opens anything.
     ///
     /// # Errors
     /// The store's.
-    pub async fn find(&self, _who: &Access, _filter: &Filter) -> Result<Found, Error> {
-        Err(Error::Unsupported("not yet".into()))
+    pub async fn load(&self) -> Result<(), Error> {
+        let read = || async {
+            let service = self.clone();
+            let work = move |core: &crate::store::Core| {
+                service.read_tenants(core)?;
+                service.read_tokens(core)
+            };
+            self.node.store().run(work).await
+        };
+        Ok(*self.state().loaded.get_or_try_init(read).await?)
+    }
+
+    /// What a tenant uses: bytes that its pins hold, and bytes promised to what is being fetched.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn used(&self, tenant: &Tenant) -> Result<(u64, u64), super::Error> {
+        let (state, number) = (self.state().clone(), tenant.number);
+        let work = move |core: &crate::store::Core| {
+            let account = state.account(number);
+            drop(account.open(core, &state)?);
+            let used = *account.used();
+            Ok::<_, crate::store::StoreError>((used.bytes, used.reserved))
+        };
+        Ok(self.node.store.run(work).await?)
     }
 
     /// Multiaddrs of this node, to which a tenant's own node may connect: 1 to 20.
@@ -125,10 +152,5 @@ impl Service {
             all.push(format!("/p2p/{peer}"));
         }
         all
-    }
-
-    /// Works the queue until told to stop.
-    pub async fn work(&self, _settings: Working, stop: CancellationToken) {
-        stop.cancelled().await;
     }
 }

@@ -19,6 +19,8 @@ use data_encoding::BASE64;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, ORIGIN, REFERER, USER_AGENT};
 
+use crate::node::service::token::PREFIX;
+
 /// Browser extensions that may always call: IPFS Companion, in its two channels.
 const EXTENSIONS: [&str; 2] = [
     "chrome-extension://nibjojkomfdiaoajekhjakgkdhaomnch",
@@ -34,6 +36,8 @@ pub struct Guard {
     pub ports: Vec<u16>,
     /// Secrets and what they open; none means that no secret is needed.
     pub authorizations: Vec<Authorization>,
+    /// Whether one is needed all the same: tokens that were issued open what they open.
+    pub require_token: bool,
 }
 
 /// A client's secret.
@@ -105,7 +109,7 @@ impl Guard {
 
     /// Whether the request carries a secret that opens `path`, where secrets are set.
     pub fn admits_client(&self, headers: &HeaderMap, path: &str) -> bool {
-        if self.authorizations.is_empty() {
+        if self.authorizations.is_empty() && !self.require_token {
             return true;
         }
         let Some(given) = headers.get(AUTHORIZATION) else { return false };
@@ -116,6 +120,13 @@ impl Guard {
         // Every secret is looked at, so that time tells nothing about which one came close.
         self.authorizations.iter().filter(|auth| opens(auth)).count() > 0
     }
+}
+
+/// The secret of a token that was issued, if the request carries one.
+pub fn token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, secret) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let secret = secret.trim();
+    (scheme.eq_ignore_ascii_case("Bearer") && secret.starts_with(PREFIX)).then_some(secret)
 }
 
 /// Equality whose time depends on the lengths alone.

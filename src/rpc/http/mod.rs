@@ -25,7 +25,7 @@ use std::task::{Poll, ready};
 
 use futures_util::stream::{self, Stream};
 use hyper::body::Body as _;
-use hyper::header::{ALLOW, HeaderName, HeaderValue, ORIGIN};
+use hyper::header::{ALLOW, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, header};
 
 use tokio::sync::Semaphore;
@@ -33,10 +33,11 @@ use tokio::sync::Semaphore;
 use self::guard::Guard;
 use self::observe::Answering;
 use self::reply::Outgoing;
-use super::{Body, Router};
+use super::{Body, Router, scopes};
 use crate::http::trailers::NextRequest;
-use crate::http::{Answer, Held};
+use crate::http::{Answer, Held, Peer};
 use crate::metrics::{self, Metrics};
+use crate::node::service::{About, Need, Refused};
 
 pub use hyper::body::Incoming;
 
@@ -116,12 +117,39 @@ impl Service {
         if request.method() != Method::POST {
             return Err(Box::new(wrong_method("OPTIONS, POST")));
         }
-        if !self.guard.admits_client(request.headers(), request.uri().path()) {
-            return refuse(StatusCode::FORBIDDEN, NO_SECRET);
-        }
-        match locate(command, request.uri().query().unwrap_or_default()) {
+        let located = locate(command, request.uri().query().unwrap_or_default());
+        let need = located.as_ref().map_or(Need::Read, |(command, _)| scopes::need(command));
+        self.opens(request, need)?;
+        match located {
             Some(located) => Ok(located),
             None => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),
+        }
+    }
+
+    /// Whether what the request carries is enough: a token that was issued, which counts where it is
+    /// given, or a secret of the configuration.
+    fn opens(
+        &self,
+        request: &Request<Incoming>,
+        need: Need,
+    ) -> Result<(), Box<Response<Outgoing>>> {
+        let path = request.uri().path();
+        let denied = || Box::new(reply::plain(StatusCode::FORBIDDEN, NO_SECRET));
+        let Some(secret) = guard::token(request.headers()) else {
+            let admitted = self.guard.admits_client(request.headers(), path);
+            return if admitted { Ok(()) } else { Err(denied()) };
+        };
+        let from = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+        let what = format!("{} {path}", request.method());
+        let service = self.router.node.service();
+        match service.admit_operator(secret, need, &About { from, what: &what }) {
+            Ok(()) => Ok(()),
+            Err(Refused::Unknown | Refused::Scope) => Err(denied()),
+            Err(Refused::Rate { retry_after }) => {
+                let mut refused = reply::plain(StatusCode::TOO_MANY_REQUESTS, "429 - too often\n");
+                refused.headers_mut().insert(RETRY_AFTER, retry_after.as_secs().into());
+                Err(Box::new(refused))
+            }
         }
     }
 
@@ -133,8 +161,8 @@ impl Service {
         if request.method() != Method::GET {
             return wrong_method("GET");
         }
-        if !self.guard.admits_client(request.headers(), METRICS) {
-            return reply::plain(StatusCode::FORBIDDEN, NO_SECRET);
+        if let Err(refused) = self.opens(request, Need::Read) {
+            return *refused;
         }
         observe::store(&self.router.node, &self.metrics).await;
         self.metrics.network(observe::network(&self.router.node).await);

@@ -22,6 +22,65 @@ const BY_NAME: u8 = b'n';
 const BY_EXPIRY: u8 = b'e';
 const HELD: u8 = b'h';
 const USED: u8 = b'u';
+const TENANT: u8 = b't';
+const TOKEN: u8 = b'k';
+const NEXT: u8 = b'#';
+
+/// What the keys of all tenants begin with.
+pub fn tenants() -> &'static [u8] {
+    &[TENANT]
+}
+
+/// Key of a tenant's row.
+pub fn tenant(name: &str) -> Bytes {
+    [&[TENANT][..], name.as_bytes()].concat().into()
+}
+
+/// The name in such a key.
+pub fn split_tenant(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.strip_prefix(&[TENANT])?).ok()
+}
+
+/// Key of the row that tells the next tenant's number.
+pub fn next_tenant() -> &'static [u8] {
+    &[NEXT]
+}
+
+/// Value of that row.
+pub fn number(number: u32) -> Bytes {
+    number.to_be_bytes().to_vec().into()
+}
+
+/// The number in it.
+pub fn split_number(value: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(<[u8; 4]>::try_from(value).ok()?))
+}
+
+/// What the keys of all tokens begin with.
+pub fn tokens() -> &'static [u8] {
+    &[TOKEN]
+}
+
+/// Key of a token's row, by the SHA-256 of its secret.
+pub fn token(hash: &[u8; 32]) -> Bytes {
+    [&[TOKEN][..], hash].concat().into()
+}
+
+/// The hash in such a key.
+pub fn split_token(key: &[u8]) -> Option<&[u8; 32]> {
+    key.strip_prefix(&[TOKEN])?.try_into().ok()
+}
+
+/// What the keys of all rows begin with that tell who holds a DAG.
+pub fn holdings() -> &'static [u8] {
+    &[HELD]
+}
+
+/// DAG and tenant in the key of such a row.
+pub fn split_held(key: &[u8]) -> Option<(&[u8], u32)> {
+    let (dag, tenant) = key.strip_prefix(&[HELD])?.split_last_chunk::<4>()?;
+    Some((dag, u32::from_be_bytes(*tenant)))
+}
 
 /// Kind and tenant: what the keys of all rows of one kind of one tenant begin with.
 fn of(kind: u8, tenant: u32) -> Vec<u8> {
@@ -43,10 +102,18 @@ pub fn split_created(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|backwards| !u64::from_be_bytes(*backwards))
 }
 
+/// The CID under which a DAG is pinned for a tenant, whatever the version of the one it was asked for
+/// by.
+pub fn pinned_as(cid: &Cid) -> Cid {
+    match cid.version() {
+        super::Version::V0 => Cid::new_v1(codec::DAG_PB, *cid.hash()),
+        super::Version::V1 => *cid,
+    }
+}
+
 /// A DAG, whatever the version of the CID that names it: multihash and codec.
 fn dag(cid: &Cid) -> Vec<u8> {
-    let codec = if cid.version() == super::Version::V0 { codec::DAG_PB } else { cid.codec() };
-    [&cid.hash().to_bytes()[..], &codec.to_be_bytes()].concat()
+    [&cid.hash().to_bytes()[..], &pinned_as(cid).codec().to_be_bytes()].concat()
 }
 
 /// What the keys of all rows begin with that find a tenant's requests for a DAG.
@@ -98,6 +165,16 @@ pub fn split_expiry(mut key: &[u8]) -> Option<(u64, u32)> {
     let kind = key.try_get_u8().ok()?;
     let found = (key.try_get_u64().ok()?, key.try_get_u32().ok()?);
     (kind == BY_EXPIRY && key.len() == 8).then_some(found)
+}
+
+/// Value of the row of [`used`]: bytes.
+pub fn bytes_used(bytes: u64) -> Bytes {
+    bytes.to_be_bytes().to_vec().into()
+}
+
+/// The bytes in such a value.
+pub fn split_used(row: &[u8]) -> Option<u64> {
+    <[u8; 8]>::try_from(row).ok().map(u64::from_be_bytes)
 }
 
 /// What the keys of the rows begin with that tell who holds a DAG.

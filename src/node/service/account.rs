@@ -1,0 +1,288 @@
+//! One tenant's account: its requests by status, what it uses, and changes of its rows. What memory
+//! says and what rows say change under one lock.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::State;
+use super::index::Index;
+use super::quota::{Promise, Used};
+use super::request::{Status, priority_of};
+use super::row::Row;
+use crate::ipld::cid::Cid;
+use crate::store::backend::BackendError;
+use crate::store::keys::tenants::{self as keys, Holding};
+use crate::store::tenants::{Beside, Joint, TenantBatch};
+use crate::store::{Core, StoreError};
+
+/// Rows read at a time.
+pub(super) const PAGE_ROWS: usize = 1024;
+/// What a change says when its request is not there any more, or not as it was.
+const GONE: &str = "the request is not there any more";
+
+/// One tenant's.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub tenant: u32,
+    book: Mutex<Book>,
+    /// Taken after the book, and changed only with it but for promises.
+    used: Mutex<Used>,
+}
+
+/// What is known of a tenant's requests.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub index: Index,
+    loaded: bool,
+    /// The tenant is being removed: nothing comes in any more.
+    pub closed: bool,
+}
+
+/// What becomes of a request when a batch is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Effect {
+    /// It is gone; with the priority and time under which it may wait in the queue.
+    Gone(u64, i8, u64),
+    /// It has another status.
+    Now(u64, Status),
+}
+
+/// A lock whose holder panicked guards what stands in rows.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The error of a change whose request is not there any more.
+pub(super) fn gone() -> StoreError {
+    StoreError::Pin(GONE.into())
+}
+
+/// Whether it is that error.
+pub(super) fn is_gone(error: &StoreError) -> bool {
+    matches!(error, StoreError::Pin(text) if text == GONE)
+}
+
+/// A row that no version of this layout wrote.
+pub(super) fn damaged(key: &[u8]) -> StoreError {
+    let key = data_encoding::HEXLOWER.encode(key);
+    BackendError::Damaged(format!("row {key} of tenants does not parse")).into()
+}
+
+impl Account {
+    pub fn new(tenant: u32) -> Self {
+        Self { tenant, book: Mutex::default(), used: Mutex::default() }
+    }
+
+    /// The book, read from rows when it is opened first. What was being pinned when the process ended
+    /// waits again; it is in the queue when this returns.
+    pub fn open(&self, core: &Core, state: &State) -> Result<MutexGuard<'_, Book>, StoreError> {
+        let mut book = lock(&self.book);
+        if !book.loaded {
+            let mut times: [Vec<u64>; 4] = Default::default();
+            let mut waiting = Vec::new();
+            each_row(core, &keys::requests(self.tenant), &mut |key, value| {
+                let row = Row::glance(value).ok_or_else(|| damaged(key))?;
+                let created = keys::split_created(key).ok_or_else(|| damaged(key))?;
+                let mut status = row.status;
+                if matches!(status, Status::Queued | Status::Pinning) {
+                    let row = Row::decode(value).ok_or_else(|| damaged(key))?;
+                    waiting.push((created, priority_of(&row.meta).unwrap_or(0), row.not_before));
+                    status = Status::Queued;
+                }
+                times[status as usize].push(created);
+                Ok(true)
+            })?;
+            book.index = Index::of_newest_first(times);
+            let used = core.tenant_row(&keys::used(self.tenant))?;
+            let bytes = used.and_then(|row| keys::split_used(&row)).unwrap_or(0);
+            lock(&self.used).bytes = bytes;
+            let mut queue = lock(&state.queue);
+            for (created, priority, not_before) in waiting {
+                queue.push((self.tenant, created), priority, not_before);
+            }
+            book.loaded = true;
+        }
+        Ok(book)
+    }
+
+    /// What it uses.
+    pub fn used(&self) -> MutexGuard<'_, Used> {
+        lock(&self.used)
+    }
+}
+
+/// Visits the rows under a prefix, a page at a time, until `visit` says `false`.
+pub(super) fn each_row(
+    core: &Core,
+    prefix: &[u8],
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
+    let mut after: Option<Bytes> = None;
+    loop {
+        let page = core.tenant_rows(prefix, after.as_deref(), PAGE_ROWS)?;
+        for (key, value) in &page {
+            if !visit(key, value)? {
+                return Ok(());
+            }
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE_ROWS => after = Some(last.clone()),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// A request's row.
+pub(super) fn row_of(core: &Core, tenant: u32, created: u64) -> Result<Option<Row>, StoreError> {
+    let key = keys::request(tenant, created);
+    let Some(value) = core.tenant_row(&key)? else { return Ok(None) };
+    Row::decode(&value).map(Some).ok_or_else(|| damaged(&key))
+}
+
+/// Puts a request's row and those that find it.
+pub(super) fn put_rows(batch: &mut TenantBatch, tenant: u32, created: u64, row: &Row) {
+    for key in found_by(tenant, created, row) {
+        batch.put(key, Bytes::new());
+    }
+    batch.put(keys::request(tenant, created), row.encode());
+}
+
+/// Deletes the same.
+pub(super) fn delete_rows(batch: &mut TenantBatch, tenant: u32, created: u64, row: &Row) {
+    for key in found_by(tenant, created, row) {
+        batch.delete(key);
+    }
+    batch.delete(keys::request(tenant, created));
+}
+
+fn found_by(tenant: u32, created: u64, row: &Row) -> impl Iterator<Item = Bytes> {
+    let cid = row.parsed().map(|cid| keys::by_cid(tenant, &cid, created));
+    let name = (!row.name.is_empty()).then(|| keys::by_name(tenant, &row.name, created));
+    let expiry = (row.expires > 0).then(|| keys::by_expiry(row.expires, tenant, created));
+    [cid, name, expiry].into_iter().flatten()
+}
+
+/// DAGs that a change takes hold of and lets go, each counted once whatever the batch does with it.
+pub(super) struct Holds<'a> {
+    core: &'a Core,
+    tenant: u32,
+    /// By key: the CID, and the row before and after.
+    met: HashMap<Bytes, (Cid, Holding, Holding)>,
+}
+
+impl<'a> Holds<'a> {
+    fn new(core: &'a Core, tenant: u32) -> Self {
+        Self { core, tenant, met: HashMap::new() }
+    }
+
+    fn at(&mut self, cid: &Cid) -> Result<&mut Holding, StoreError> {
+        let key = keys::held(cid, self.tenant);
+        if !self.met.contains_key(&key) {
+            let row = match self.core.tenant_row(&key)? {
+                Some(row) => Holding::decode(&row).ok_or_else(|| damaged(&key))?,
+                None => Holding::default(),
+            };
+            self.met.insert(key.clone(), (keys::pinned_as(cid), row, row));
+        }
+        self.met.get_mut(&key).map(|(_, _, after)| after).ok_or_else(|| damaged(&key))
+    }
+
+    /// One request more holds the DAG.
+    pub fn take(&mut self, cid: &Cid, bytes: u64, blocks: u64) -> Result<(), StoreError> {
+        let held = self.at(cid)?;
+        *held = Holding { requests: held.requests.saturating_add(1), bytes, blocks };
+        Ok(())
+    }
+
+    /// One request less does.
+    pub fn let_go(&mut self, cid: &Cid) -> Result<(), StoreError> {
+        let held = self.at(cid)?;
+        held.requests = held.requests.saturating_sub(1);
+        Ok(())
+    }
+
+    /// Writes the rows; gives what is let go for good, and the bytes used from `used` on.
+    fn finish(self, batch: &mut TenantBatch, used: u64) -> (Vec<Cid>, u64) {
+        let (mut release, mut bytes) = (Vec::new(), used);
+        for (key, (cid, before, after)) in self.met {
+            if before == after {
+                continue;
+            }
+            let weight = |held: Holding| if held.requests > 0 { held.bytes } else { 0 };
+            bytes = bytes.saturating_sub(weight(before)).saturating_add(weight(after));
+            match after.requests {
+                0 => {
+                    batch.delete(key);
+                    release.push(cid);
+                }
+                _ => batch.put(key, after.encode()),
+            }
+        }
+        match bytes {
+            _ if bytes == used => {}
+            0 => batch.delete(keys::used(self.tenant)),
+            _ => batch.put(keys::used(self.tenant), keys::bytes_used(bytes)),
+        }
+        (release, bytes)
+    }
+}
+
+/// What a change writes and does.
+#[derive(Default)]
+pub(super) struct Planned {
+    pub rows: TenantBatch,
+    pub effects: Vec<Effect>,
+}
+
+/// A change of a tenant's rows beside its pins: planned under the book's lock, which is held until
+/// memory says the same as the rows.
+pub(super) struct Changing<'a, F> {
+    state: &'a State,
+    account: &'a Account,
+    plan: F,
+    /// What a fetch was promised, and uses from now on.
+    promise: Option<&'a mut Promise>,
+    held: Option<(MutexGuard<'a, Book>, Vec<Effect>, u64)>,
+}
+
+impl<'a, F> Changing<'a, F>
+where
+    F: FnMut(&Core, &mut Book, &mut Holds<'_>) -> Result<Planned, StoreError>,
+{
+    pub fn new(state: &'a State, account: &'a Account, plan: F) -> Self {
+        Self { state, account, plan, promise: None, held: None }
+    }
+
+    /// The same for a fetch that ends.
+    pub fn keeping(self, promise: &'a mut Promise) -> Self {
+        Self { promise: Some(promise), ..self }
+    }
+}
+
+impl<F> Beside for Changing<'_, F>
+where
+    F: FnMut(&Core, &mut Book, &mut Holds<'_>) -> Result<Planned, StoreError>,
+{
+    fn rows(&mut self, core: &Core) -> Result<Joint, StoreError> {
+        let mut book = self.account.open(core, self.state)?;
+        let mut holds = Holds::new(core, self.account.tenant);
+        let Planned { mut rows, effects } = (self.plan)(core, &mut book, &mut holds)?;
+        let used = self.account.used().bytes;
+        let (release, used) = holds.finish(&mut rows, used);
+        self.held = Some((book, effects, used));
+        Ok(Joint { rows, release })
+    }
+
+    fn written(&mut self) {
+        let Some((mut book, effects, bytes)) = self.held.take() else { return };
+        let mut used = self.account.used();
+        used.bytes = bytes;
+        if let Some(promise) = self.promise.take() {
+            used.release(std::mem::take(promise));
+        }
+        drop(used);
+        self.state.apply(self.account.tenant, &mut book, &effects);
+    }
+}

@@ -1,0 +1,428 @@
+//! One fetch for a tenant: from a root's CID to a DAG that is here and pinned, within what the tenant
+//! may use.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use futures_util::future::{Either, select};
+use futures_util::stream::FuturesUnordered;
+use libp2p::multiaddr::Protocol;
+use tokio_util::sync::CancellationToken;
+
+use super::account::{Account, Changing, Effect, Planned, damaged, gone, is_gone, lock, row_of};
+use super::quota::{Promise, human};
+use super::request::Status;
+use super::row::Row;
+use super::{Fetching, Limits, Service, State, Tenant, Working};
+use crate::dag::fetch::Fetched;
+use crate::dag::weigh::{Weight, claimed, weigh};
+use crate::dag::{DagError, Patience};
+use crate::exchange::ExchangeError;
+use crate::ipld::cid::Cid;
+use crate::net::Multiaddr;
+use crate::node::Node;
+use crate::node::swarm::Target;
+use crate::routing::dht::scope::{Reach, reach};
+use crate::store::keys::tenants as keys;
+use crate::store::keys::tenants::Holding;
+use crate::store::pins::{Mode, Pin, Progress};
+use crate::store::tenants::TenantBatch;
+use crate::store::{Core, Intent, StoreError};
+
+/// Times that what was lost between fetching and pinning is fetched again.
+const ROUNDS: usize = 3;
+/// Time for an origin to be dialled.
+const DIAL_TIME: Duration = Duration::from_secs(30);
+/// Bytes by which a promise is raised at a time, where the limit lets it.
+const STEP_BYTES: u64 = 16 << 20;
+
+/// How a fetch ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The DAG is here, and its pin on the disk.
+    Pinned,
+    /// It may be had another time: says what was tried.
+    Again(String),
+    /// It cannot be had: says why.
+    Failed(String),
+    /// The request is gone, or the node stops.
+    Stopped,
+}
+
+/// A fetch in flight.
+pub(super) struct Job {
+    /// Ends it.
+    pub cancel: CancellationToken,
+    cid: String,
+    name: String,
+    pub progress: Progress,
+    pub started: Instant,
+    account: Arc<Account>,
+    limits: Limits,
+    promise: Mutex<Promise>,
+    /// Why the tenant may not have it.
+    refused: OnceLock<String>,
+    /// Ends the fetch when that is known.
+    over: CancellationToken,
+    /// Bytes that the root claims, or that were weighed; 0 while nothing is known.
+    size: AtomicU64,
+    /// When a block came last.
+    moved: Mutex<Instant>,
+    /// All of it is here, and is being pinned.
+    here: AtomicBool,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.account.used().release(*lock(&self.promise));
+    }
+}
+
+impl Job {
+    /// `instead` are bytes of what the request takes the place of.
+    pub fn new(
+        account: Arc<Account>,
+        limits: Limits,
+        row: &Row,
+        instead: u64,
+        stop: &CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            cancel: stop.child_token(),
+            cid: row.cid.clone(),
+            name: row.name.clone(),
+            progress: Progress::default(),
+            started: now,
+            account,
+            limits,
+            promise: Mutex::new(Promise { bytes: 0, instead }),
+            refused: OnceLock::new(),
+            over: CancellationToken::new(),
+            size: AtomicU64::new(0),
+            moved: Mutex::new(now),
+            here: AtomicBool::new(false),
+        }
+    }
+
+    /// How far it is, for its tenant.
+    pub fn details(&self, info: &mut BTreeMap<String, String>) -> String {
+        let (blocks, bytes) = self.progress.so_far();
+        let seconds = self.started.elapsed().as_secs().max(1);
+        let rate = bytes / seconds;
+        let size = self.size.load(Ordering::Relaxed);
+        let mut text =
+            format!("{blocks} blocks, {} so far, {} a second", human(bytes), human(rate));
+        if size > 0 {
+            info.insert("dag_size".to_owned(), size.to_string());
+            if let Some(left) = size.saturating_sub(bytes).checked_div(rate) {
+                text.push_str(&format!(", about {left} seconds left"));
+            }
+        }
+        text
+    }
+
+    /// The same for the operator.
+    pub fn shown(&self) -> Fetching {
+        let (blocks, bytes) = self.progress.so_far();
+        Fetching {
+            cid: self.cid.clone(),
+            name: self.name.clone(),
+            blocks,
+            bytes,
+            size: Some(self.size.load(Ordering::Relaxed)).filter(|size| *size > 0),
+            time: self.started.elapsed(),
+        }
+    }
+
+    fn moved(&self) {
+        *lock(&self.moved) = Instant::now();
+    }
+
+    /// Waits until no block has come for so long.
+    async fn stalled(&self, time: Duration) {
+        loop {
+            let since = lock(&self.moved).elapsed();
+            match time.checked_sub(since).filter(|left| !left.is_zero()) {
+                None if self.here.load(Ordering::Relaxed) => tokio::time::sleep(time).await,
+                None => return,
+                Some(left) => tokio::time::sleep(left).await,
+            }
+        }
+    }
+
+    /// Has so many bytes promised, in all.
+    fn promised(&self, bytes: u64) -> Result<(), String> {
+        self.account.used().promise(&self.limits, &mut lock(&self.promise), bytes)
+    }
+
+    /// So much was fetched: no more than the tenant may have, whatever the root claims.
+    fn came(&self, so_far: Fetched) {
+        self.moved();
+        self.progress.fetched(so_far.fetched, so_far.bytes);
+        if so_far.bytes <= lock(&self.promise).bytes {
+            return;
+        }
+        let generous = self.promised(so_far.bytes.saturating_add(STEP_BYTES));
+        if let Err(reason) = generous.or_else(|_| self.promised(so_far.bytes)) {
+            let _ = self.refused.set(reason);
+            self.over.cancel();
+        }
+    }
+}
+
+/// A request and what is needed to fetch it.
+pub(super) struct Errand {
+    pub tenant: Arc<Tenant>,
+    pub created: u64,
+    pub row: Row,
+    pub cid: Cid,
+    pub job: Arc<Job>,
+}
+
+/// Why a DAG is not kept.
+enum Trouble {
+    Dag(DagError),
+    /// The tenant may not have it.
+    Quota(String),
+}
+
+impl<E: Into<DagError>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self::Dag(error.into())
+    }
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Quota(reason) => Self::Failed(reason),
+            Trouble::Dag(DagError::Store(error)) if is_gone(&error) => Self::Stopped,
+            Trouble::Dag(error) if is_for_good(&error) => Self::Failed(error.to_string()),
+            Trouble::Dag(error) => Self::Again(error.to_string()),
+        }
+    }
+}
+
+/// Whether no other time would be better.
+fn is_for_good(error: &DagError) -> bool {
+    let store = |error: &StoreError| {
+        matches!(error, StoreError::NoRoom { .. } | StoreError::Unreadable { .. })
+    };
+    match error {
+        DagError::Malformed { .. } | DagError::Exchange(ExchangeError::Refused(_)) => true,
+        DagError::Store(error) | DagError::Exchange(ExchangeError::Store(error)) => store(error),
+        _ => false,
+    }
+}
+
+impl Service {
+    /// Fetches and pins. Dropping it leaves what has come, for another time.
+    pub(super) async fn fetch(&self, errand: &Arc<Errand>, settings: &Working) -> End {
+        let job = &errand.job;
+        let node = self.node.session(Patience::Endless);
+        let getting = std::pin::pin!(self.get(&node, errand));
+        let dialling = std::pin::pin!(dial(&node, &errand.row.origins, settings.dial_private));
+        let all = async {
+            match select(getting, dialling).await {
+                Either::Left((end, _)) => end,
+                Either::Right(((), getting)) => getting.await,
+            }
+        };
+        tokio::select! {
+            end = all => end,
+            () = job.over.cancelled() => {
+                End::Failed(job.refused.get().cloned().unwrap_or_default())
+            }
+            () = job.stalled(settings.stall) => {
+                let session = node.dag.watch().and_then(|session| session.upgrade());
+                let tried = match session {
+                    Some(session) => format!(": {}", session.progress().await),
+                    None => String::new(),
+                };
+                End::Again(format!("no new block within {:?}{tried}", settings.stall))
+            }
+        }
+    }
+
+    async fn get(&self, node: &Node, errand: &Arc<Errand>) -> End {
+        let intent = self.node.store.core().intend();
+        let cid = errand.cid;
+        let known = match self.node.store.run(move |core| weighed(core, &cid)).await {
+            Ok(known) => known,
+            Err(error) => return Trouble::from(error).into(),
+        };
+        let mut kept = match known {
+            Some(weight) => self.keep(errand, &intent, Some(weight)).await,
+            None => Err(DagError::NotFound(Box::new(cid)).into()),
+        };
+        for _ in 0..ROUNDS {
+            match kept {
+                // What was weighed once may be damaged, or lost since it was fetched.
+                Err(Trouble::Dag(error)) if is_lost(&error) => {}
+                Err(trouble) => return trouble.into(),
+                Ok(()) => return End::Pinned,
+            }
+            if let Err(trouble) = fetch_all(node, errand, &intent).await {
+                return trouble.into();
+            }
+            kept = self.keep(errand, &intent, None).await;
+        }
+        kept.map_or_else(End::from, |()| End::Pinned)
+    }
+
+    /// Pins what is here, and writes what the tenant uses.
+    async fn keep(
+        &self,
+        errand: &Arc<Errand>,
+        intent: &Intent,
+        known: Option<Weight>,
+    ) -> Result<(), Trouble> {
+        let (state, errand, intent) = (self.state().clone(), Arc::clone(errand), intent.clone());
+        errand.job.here.store(true, Ordering::Relaxed);
+        let work = move |core: &Core| {
+            let kept = errand.keep(core, &state, &intent, known);
+            errand.job.moved();
+            errand.job.here.store(false, Ordering::Relaxed);
+            kept
+        };
+        self.node.store.run(work).await
+    }
+}
+
+/// Whether a DAG that was whole, or seemed so, lacks a block.
+fn is_lost(error: &DagError) -> bool {
+    matches!(
+        error,
+        DagError::NotFound(_)
+            | DagError::Store(StoreError::Missing(_) | StoreError::Corrupt { .. })
+    )
+}
+
+/// What a DAG weighs, if somebody's pin holds it.
+fn weighed(core: &Core, cid: &Cid) -> Result<Option<Weight>, StoreError> {
+    let Some((key, row)) = core.tenant_rows(&keys::holders(cid), None, 1)?.pop() else {
+        return Ok(None);
+    };
+    let held = Holding::decode(&row).ok_or_else(|| damaged(&key))?;
+    Ok(Some(Weight { bytes: held.bytes, blocks: held.blocks }))
+}
+
+/// Brings every block here. What the root claims is promised first, then what comes.
+async fn fetch_all(node: &Node, errand: &Errand, intent: &Intent) -> Result<(), Trouble> {
+    let (cid, job, noted) = (errand.cid, &errand.job, intent.clone());
+    node.store.run(move |core| core.look(&noted, cid.hash())).await?;
+    let root = node.dag.block(&cid).await?;
+    job.moved();
+    let claims = claimed(&root);
+    job.size.store(claims, Ordering::Relaxed);
+    job.promised(claims).map_err(Trouble::Quota)?;
+    node.dag.fetch(cid, true, intent, &mut |so_far| job.came(so_far)).await?;
+    Ok(())
+}
+
+impl Errand {
+    fn keep(
+        &self,
+        core: &Core,
+        state: &State,
+        intent: &Intent,
+        known: Option<Weight>,
+    ) -> Result<(), Trouble> {
+        let (job, number, cid) = (&self.job, self.tenant.number, self.cid);
+        let most = [self.tenant.limits.bytes, self.tenant.limits.pin_bytes];
+        let most = most.into_iter().flatten().min().unwrap_or(u64::MAX);
+        let weight = match known {
+            Some(weight) => weight,
+            None => weigh(core, &cid, most)?,
+        };
+        job.size.store(weight.bytes, Ordering::Relaxed);
+        // What the tenant holds already costs it nothing more.
+        if core.tenant_row(&keys::held(&cid, number))?.is_none() {
+            job.promised(weight.bytes).map_err(Trouble::Quota)?;
+        }
+        let name = Some(self.row.name.as_str()).filter(|name| Pin::check_name(name).is_ok());
+        let pin = Pin::new(keys::pinned_as(&cid), Mode::Recursive, name.unwrap_or_default())?;
+        let pin = pin.owned_by(&self.tenant.name)?;
+        job.progress.again();
+        let mut promise = std::mem::take(&mut *lock(&job.promise));
+        let mut change = Changing::new(state, &job.account, |core, book, holds| {
+            if book.index.status(self.created) != Some(Status::Pinning) {
+                return Err(gone());
+            }
+            let mut row = row_of(core, number, self.created)?.ok_or_else(gone)?;
+            holds.take(&cid, weight.bytes, weight.blocks)?;
+            if let Some(kept) = row.keeps.take() {
+                holds.let_go(&kept)?;
+            }
+            (row.status, row.bytes, row.blocks) = (Status::Pinned, weight.bytes, weight.blocks);
+            (row.not_before, row.reason) = (0, String::new());
+            let mut rows = TenantBatch::default();
+            rows.put(keys::request(number, self.created), row.encode());
+            Ok(Planned { rows, effects: vec![Effect::Now(self.created, Status::Pinned)] })
+        })
+        .keeping(&mut promise);
+        let kept = core.pin_beside(&pin, intent, &job.progress, &mut change);
+        drop(change);
+        // Nothing of it is left when it was written.
+        *lock(&job.promise) = promise;
+        Ok(kept?)
+    }
+}
+
+/// Dials peers that may have a DAG, as far as they can be reached and may be.
+async fn dial(node: &Node, origins: &[String], private: bool) {
+    let targets = origins.iter().filter_map(|origin| origin.parse().ok());
+    let targets = targets.filter_map(|target| admitted(target, private)).collect();
+    let dial = |target: Target| async move {
+        let _ = tokio::time::timeout(DIAL_TIME, node.swarm_connect(&target)).await;
+    };
+    let dials: FuturesUnordered<_> = Target::group(targets).into_iter().map(dial).collect();
+    dials.for_each(|()| async {}).await;
+}
+
+/// A peer with those of its addresses that a stranger may have us dial: without `private` only
+/// numeric ones that everybody can reach, for a name may lead anywhere.
+fn admitted(mut target: Target, private: bool) -> Option<Target> {
+    let named = !target.addresses.is_empty();
+    let is_name = |part: Protocol<'_>| {
+        use Protocol::{Dns, Dns4, Dns6, Dnsaddr};
+        matches!(part, Dns(_) | Dns4(_) | Dns6(_) | Dnsaddr(_))
+    };
+    let public =
+        |address: &Multiaddr| reach(address) == Reach::Public && !address.iter().any(is_name);
+    target.addresses.retain(|address| private || public(address));
+    (!named || !target.addresses.is_empty()).then_some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_do_not_have_us_dial_our_own_network() {
+        let peer = "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+        let open = |address: &str, private| {
+            let target: Target = format!("{address}/p2p/{peer}").parse().unwrap();
+            admitted(target, private).is_some()
+        };
+        for address in ["/ip4/8.8.8.8/tcp/4001", "/ip6/2606:4700::1111/udp/4001/quic-v1", ""] {
+            assert!(open(address, false), "{address}");
+        }
+        for address in [
+            "/ip4/127.0.0.1/tcp/4001",
+            "/ip4/10.0.0.1/tcp/4001",
+            "/ip4/169.254.169.254/tcp/80",
+            "/ip6/::1/tcp/4001",
+            "/ip6/::ffff:127.0.0.1/tcp/4001",
+            "/ip6/fe80::1/tcp/4001",
+            "/dns4/localhost/tcp/4001",
+            "/dns4/example.com/tcp/4001",
+        ] {
+            assert!(!open(address, false) && open(address, true), "{address}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What a tenant uses of what it may: bytes that its pins hold, and bytes promised to those that are
+//! being fetched. Pure.
+
+use super::tenant::Limits;
+
+/// Failed requests that are remembered for a tenant; the oldest go.
+pub(super) const FAILED_MAX: u64 = 10_000;
+
+/// Bytes of one tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    /// Of DAGs that its requests hold; one that several hold counts once.
+    pub bytes: u64,
+    /// Promised to fetches.
+    pub reserved: u64,
+}
+
+/// What one fetch was promised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Promise {
+    /// Bytes.
+    pub bytes: u64,
+    /// Bytes of what it will take the place of, which may be counted twice meanwhile.
+    pub instead: u64,
+}
+
+/// Whether a tenant with so many requests may have one more.
+pub(super) fn may_add(limits: &Limits, live: u64) -> Result<(), String> {
+    match limits.pins {
+        Some(most) if live >= most => {
+            Err(format!("the limit is {most} pins, and {live} are there"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Used {
+    /// Raises the promise of a fetch to `wanted` bytes in all; one that is higher stays.
+    ///
+    /// # Errors
+    /// What is wanted and what is left, for people; nothing has changed then.
+    pub fn promise(
+        &mut self,
+        limits: &Limits,
+        promise: &mut Promise,
+        wanted: u64,
+    ) -> Result<(), String> {
+        if let Some(most) = limits.pin_bytes.filter(|most| wanted > *most) {
+            return Err(format!("needs {}, one pin may have {}", human(wanted), human(most)));
+        }
+        if wanted <= promise.bytes {
+            return Ok(());
+        }
+        let others = self.reserved.saturating_sub(promise.bytes);
+        if let Some(most) = limits.bytes {
+            let left = most
+                .saturating_add(promise.instead)
+                .saturating_sub(self.bytes)
+                .saturating_sub(others);
+            if wanted > left {
+                let (wanted, left, most) = (human(wanted), human(left), human(most));
+                return Err(format!("needs {wanted}, {left} of {most} are left"));
+            }
+        }
+        promise.bytes = wanted;
+        self.reserved = others.saturating_add(wanted);
+        Ok(())
+    }
+
+    /// Takes a promise back.
+    pub fn release(&mut self, promise: Promise) {
+        self.reserved = self.reserved.saturating_sub(promise.bytes);
+    }
+}
+
+/// Bytes for people: `5.0 GiB`.
+pub(super) fn human(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let power = (bytes.ilog2() / 10).clamp(1, 6);
+    let unit = UNITS.get(power as usize - 1).unwrap_or(&"EiB");
+    // In tenths, so that nothing is rounded up to a whole that is not there.
+    let tenths = u128::from(bytes) * 10 >> (10 * power);
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+
+    #[test]
+    fn promises_never_pass_a_limit() {
+        let seed = rand::random();
+        println!("seed {seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        let limits = Limits { bytes: Some(1000), pin_bytes: Some(400), ..Limits::default() };
+        let (mut used, mut flying) = (Used::default(), Vec::<Promise>::new());
+        let mut refused = 0;
+        for _ in 0..20_000 {
+            match rng.random_range(0..4) {
+                0 => {
+                    let mut promise = Promise::default();
+                    let wanted = rng.random_range(0..500);
+                    let before = used;
+                    match used.promise(&limits, &mut promise, wanted) {
+                        Ok(()) => flying.push(promise),
+                        Err(_) => assert_eq!(used, before),
+                    }
+                }
+                1 if !flying.is_empty() => {
+                    let at = rng.random_range(0..flying.len());
+                    let more = flying[at].bytes + rng.random_range(0..100);
+                    refused += u32::from(used.promise(&limits, &mut flying[at], more).is_err());
+                }
+                2 if !flying.is_empty() => {
+                    let promise = flying.swap_remove(rng.random_range(0..flying.len()));
+                    used.release(promise);
+                    used.bytes += rng.random_range(0..=promise.bytes);
+                }
+                _ => used.bytes = used.bytes.saturating_sub(rng.random_range(0..300)),
+            }
+            assert_eq!(used.reserved, flying.iter().map(|promise| promise.bytes).sum::<u64>());
+            assert!(used.bytes + used.reserved <= 1000 && flying.iter().all(|p| p.bytes <= 400));
+        }
+        assert!(refused > 100);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_for_people() {
+        let limits = Limits { bytes: Some(10 << 30), ..Limits::default() };
+        let mut used = Used { bytes: (88 << 30) / 10, reserved: 0 };
+        let refused = used.promise(&limits, &mut Promise::default(), 5 << 30);
+        assert_eq!(refused, Err("needs 5.0 GiB, 1.2 GiB of 10.0 GiB are left".into()));
+        // What is replaced makes room for what replaces it.
+        let mut promise = Promise { bytes: 0, instead: 4 << 30 };
+        assert_eq!(used.promise(&limits, &mut promise, 5 << 30), Ok(()));
+        assert_eq!(
+            (human(0), human(1023), human(u64::MAX)),
+            ("0 B".into(), "1023 B".into(), "15.9 EiB".into())
+        );
+        let limits = Limits { pins: Some(2), ..Limits::default() };
+        assert!(may_add(&limits, 1).is_ok() && may_add(&limits, 2).is_err());
+    }
+}

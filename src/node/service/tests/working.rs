@@ -1,0 +1,268 @@
+//! The worker: what it fetches, gives up, puts back and lets go.
+
+use std::time::Instant;
+
+use super::*;
+use crate::node::Error;
+use crate::store::pin::now;
+
+fn stores() -> (Store, Store) {
+    (Store::in_memory().unwrap(), Store::in_memory().unwrap())
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+#[tokio::test]
+async fn a_dag_is_fetched_weighed_and_pinned() {
+    let (ours, theirs) = stores();
+    let leaves: Vec<Block> = (0..5).map(|n| leaf(n, 1000)).collect();
+    let root = parent(&leaves.iter().collect::<Vec<_>>(), 1000);
+    theirs.core().put_unpinned(&leaves).unwrap();
+    theirs.core().put_unpinned(std::slice::from_ref(&root)).unwrap();
+    let (node, sent) = online(&ours, &theirs, MS);
+    let service = node.service();
+    let who = access(&service, 1, Limits::default());
+    let worker = Worker::start(&service, Working::default());
+    let request = service.add(&who, ask(root.cid())).await.unwrap();
+    until(&service, &who, Status::Pinned, 1).await;
+    let weight = root.data().len() as u64 + 5000;
+    assert_eq!(sent.load(Ordering::Relaxed), weight);
+    assert_eq!(service.used(&who.tenant).await.unwrap(), (weight, 0));
+    let request = service.request(&who, &request.id).await.unwrap();
+    assert_eq!(request.info["dag_size"], weight.to_string());
+    // Again, and for somebody else: nothing more comes, and each is charged for it once.
+    let other = access(&service, 2, Limits::default());
+    let second = service.add(&who, ask(root.cid())).await.unwrap();
+    service.add(&other, ask(root.cid())).await.unwrap();
+    until(&service, &who, Status::Pinned, 2).await;
+    until(&service, &other, Status::Pinned, 1).await;
+    assert_eq!(sent.load(Ordering::Relaxed), weight);
+    for who in [&who, &other] {
+        assert_eq!(service.used(&who.tenant).await.unwrap(), (weight, 0));
+    }
+    // It stays until the last lets go, whatever is collected.
+    let collect = || async {
+        let mut freed = node.gc().await;
+        while freed.recv().await.is_some() {}
+        ours.core().stat(leaves[0].cid()).unwrap().is_some()
+    };
+    service.remove(&who, &request.id).await.unwrap();
+    assert!(collect().await && service.used(&who.tenant).await.unwrap() == (weight, 0));
+    service.remove(&who, &second.id).await.unwrap();
+    assert!(collect().await && service.used(&who.tenant).await.unwrap() == (0, 0));
+    service.remove_all(&other.tenant).await.unwrap();
+    assert!(!collect().await);
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_had_is_tried_again_and_then_has_failed() {
+    let (ours, theirs) = stores();
+    let service = online(&ours, &theirs, MS).0.service();
+    let who = access(&service, 1, Limits::default());
+    let settings = Working { stall: 50 * MS, tries: 2, ..Working::default() };
+    let worker = Worker::start(&service, settings);
+    let request = service.add(&who, ask(leaf(1, 9).cid())).await.unwrap();
+    let tried = loop {
+        let request = service.request(&who, &request.id).await.unwrap();
+        if request.info.contains_key("tries") {
+            break request;
+        }
+        tokio::time::sleep(MS).await;
+    };
+    assert_eq!((tried.status, tried.info["tries"].as_str()), (Status::Queued, "1"));
+    let details = &tried.info["status_details"];
+    assert!(details.starts_with("tried 1 times, again at 2"), "{details}");
+    assert!(details.contains("no new block within 50ms: "), "{details}");
+    worker.stop().await;
+    // A minute later.
+    let state = service.state().clone();
+    let key = (1, request.created);
+    let errand = {
+        let due = state.queue.lock().unwrap().due().unwrap();
+        assert!((now() + 50..now() + 62).contains(&due));
+        assert_eq!(state.queue.lock().unwrap().next(due, 1, &|_| None), Some(key));
+        let stop = CancellationToken::new();
+        state.begin(&ours.core(), &who.tenant, request.created, &stop).unwrap().unwrap()
+    };
+    let errand = Arc::new(errand);
+    let end = service.fetch(&errand, &settings).await;
+    state.end(&ours.core(), &errand, end, 2).unwrap();
+    let failed = service.request(&who, &request.id).await.unwrap();
+    let details = &failed.info["status_details"];
+    assert_eq!(failed.status, Status::Failed);
+    assert!(details.starts_with("not had in 2 tries over "), "{details}");
+}
+
+#[tokio::test]
+async fn removing_ends_a_fetch_and_stopping_puts_it_back() {
+    let (ours, theirs) = stores();
+    let service = online(&ours, &theirs, MS).0.service();
+    let who = access(&service, 1, Limits::default());
+    let worker = Worker::start(&service, Working::default());
+    let gone = service.add(&who, ask(leaf(1, 9).cid())).await.unwrap();
+    service.add(&who, ask(leaf(2, 9).cid())).await.unwrap();
+    until(&service, &who, Status::Pinning, 2).await;
+    service.remove(&who, &gone.id).await.unwrap();
+    until(&service, &who, Status::Pinning, 1).await;
+    let since = Instant::now();
+    while service.state().jobs.lock().unwrap().len() > 1 {
+        assert!(since.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(MS).await;
+    }
+    worker.stop().await;
+    let found = service.find(&who, &all()).await.unwrap();
+    assert_eq!((found.count, found.results[0].status), (1, Status::Queued));
+    assert_eq!(found.results[0].info["status_details"], "Queue position: 1 of 1");
+    assert!(!found.results[0].info.contains_key("tries"));
+    assert!(service.state().jobs.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn no_limit_of_bytes_is_passed_whatever_roots_claim() {
+    let (ours, theirs) = stores();
+    // 100 DAGs of 10,000 bytes and something; half of the roots claim nothing.
+    let mut roots = Vec::new();
+    for n in 0..100 {
+        let leaves: Vec<Block> = (0..10).map(|m| leaf(n * 10 + m, 1000)).collect();
+        let root = parent(&leaves.iter().collect::<Vec<_>>(), if n % 2 == 0 { 1000 } else { 0 });
+        theirs.core().put_unpinned(&leaves).unwrap();
+        theirs.core().put_unpinned(std::slice::from_ref(&root)).unwrap();
+        roots.push(root);
+    }
+    let one = roots[0].data().len() as u64 + 10_000;
+    let limit = 10 * one + one / 2;
+    let service = online(&ours, &theirs, MS).0.service();
+    let who = access(&service, 1, Limits { bytes: Some(limit), ..Limits::default() });
+    let worker = Worker::start(&service, Working { workers: 60, ..Working::default() });
+    for root in &roots {
+        service.add(&who, ask(root.cid())).await.unwrap();
+    }
+    let since = Instant::now();
+    loop {
+        let (bytes, reserved) = service.used(&who.tenant).await.unwrap();
+        assert!(bytes + reserved <= limit, "{bytes} and {reserved} of {limit}");
+        let waiting = vec![Status::Queued, Status::Pinning];
+        let waiting = Filter { status: waiting, ..Filter::default() };
+        if service.find(&who, &waiting).await.unwrap().count == 0 {
+            break;
+        }
+        assert!(since.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(MS).await;
+    }
+    let failed = Filter { status: vec![Status::Failed], limit: 100, ..Filter::default() };
+    let failed = service.find(&who, &failed).await.unwrap();
+    assert!((90..100).contains(&failed.count), "{} failed", failed.count);
+    for request in &failed.results {
+        let details = &request.info["status_details"];
+        assert!(details.contains(" of 103.") && details.starts_with("needs "), "{details}");
+    }
+    let (bytes, reserved) = service.used(&who.tenant).await.unwrap();
+    assert_eq!((bytes % one, reserved), (0, 0));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_fit_ends_it_with_the_first_block() {
+    let (ours, theirs) = stores();
+    let child = leaf(1, 10);
+    let root = parent(&[&child], 5 << 30);
+    theirs.core().put_unpinned(&[child, root.clone()]).unwrap();
+    let (node, sent) = online(&ours, &theirs, MS);
+    let service = node.service();
+    for (n, limits, said) in [
+        (1, Limits { bytes: Some(1 << 30), ..Limits::default() }, "1.0 GiB of 1.0 GiB are left"),
+        (2, Limits { pin_bytes: Some(1 << 20), ..Limits::default() }, "one pin may have 1.0 MiB"),
+    ] {
+        let who = access(&service, n, limits);
+        let worker = Worker::start(&service, Working::default());
+        service.add(&who, ask(root.cid())).await.unwrap();
+        until(&service, &who, Status::Failed, 1).await;
+        worker.stop().await;
+        let found = service.find(&who, &all()).await.unwrap();
+        let details = &found.results[0].info["status_details"];
+        assert!(details.starts_with("needs 5.0 GiB") && details.contains(said), "{details}");
+    }
+    assert_eq!(sent.load(Ordering::Relaxed), root.data().len() as u64);
+}
+
+#[tokio::test]
+async fn a_hundred_asks_at_the_edge_do_not_pass_it() {
+    let (ours, theirs) = stores();
+    let service = online(&ours, &theirs, MS).0.service();
+    let who = access(&service, 1, Limits { pins: Some(40), ..Limits::default() });
+    let asking = (0..100).map(|n| {
+        let (service, who) = (service.clone(), who.clone());
+        crate::task::spawn(async move { service.add(&who, ask(leaf(n, 9).cid())).await })
+    });
+    let (mut taken, mut times) = (0, std::collections::BTreeSet::new());
+    for asked in asking.collect::<Vec<_>>() {
+        match asked.await.unwrap() {
+            Ok(request) => {
+                taken += 1;
+                assert!(times.insert(request.created) && request.created % 1000 == 0);
+            }
+            Err(Error::Quota(text)) => assert!(text.contains("40 pins"), "{text}"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!((taken, service.find(&who, &all()).await.unwrap().count), (40, 40));
+    // What goes makes room, and replacing needs none.
+    let found = service.find(&who, &all()).await.unwrap();
+    let id = &found.results[0].id;
+    service.replace(&who, id, ask(leaf(200, 9).cid())).await.unwrap();
+    assert!(service.add(&who, ask(leaf(201, 9).cid())).await.is_err());
+    service.remove(&who, &found.results[1].id).await.unwrap();
+    assert!(service.add(&who, ask(leaf(201, 9).cid())).await.is_ok());
+}
+
+#[tokio::test]
+async fn what_expires_goes_with_its_pin() {
+    let (ours, theirs) = stores();
+    let blocks = [leaf(1, 9), leaf(2, 9), leaf(3, 9)];
+    ours.core().put_unpinned(&blocks).unwrap();
+    let service = online(&ours, &theirs, MS).0.service();
+    let who = access(&service, 1, Limits::default());
+    let worker = Worker::start(&service, Working::default());
+    for (block, key, value) in [
+        (&blocks[0], "expire-in", "1s"),
+        (&blocks[1], "expires", "2100-01-01T00:00:00Z"),
+        (&blocks[2], "tag", "x"),
+    ] {
+        let meta = [(key.to_owned(), value.to_owned())].into();
+        service.add(&who, PinAsk { meta, ..ask(block.cid()) }).await.unwrap();
+    }
+    until(&service, &who, Status::Pinned, 3).await;
+    worker.stop().await;
+    tokio::time::sleep(1100 * MS).await;
+    service.state().release_expired(&ours.core()).unwrap();
+    let found = service.find(&who, &all()).await.unwrap();
+    let pinned = |n: usize| ours.core().pin_row_of(blocks[n].cid(), "t1").unwrap().is_some();
+    assert_eq!((found.count, pinned(0), pinned(1), pinned(2)), (2, false, true, true));
+    assert_eq!(found.results[1].info["pinned_until"], "2100-01-01T00:00:00Z");
+    assert_eq!(service.used(&who.tenant).await.unwrap(), (18, 0));
+}
+
+#[tokio::test]
+async fn what_is_replaced_is_held_until_the_new_one_is_here() {
+    let (ours, theirs) = stores();
+    let blocks = [leaf(1, 100), leaf(2, 100)];
+    ours.core().put_unpinned(&blocks[..1]).unwrap();
+    let service = online(&ours, &theirs, MS).0.service();
+    // No room for both: what goes counts as room for what comes.
+    let who = access(&service, 1, Limits { bytes: Some(150), ..Limits::default() });
+    let worker = Worker::start(&service, Working::default());
+    let old = service.add(&who, ask(blocks[0].cid())).await.unwrap();
+    until(&service, &who, Status::Pinned, 1).await;
+    service.replace(&who, &old.id, ask(blocks[1].cid())).await.unwrap();
+    until(&service, &who, Status::Pinning, 1).await;
+    let pinned = |n: usize| ours.core().pin_row_of(blocks[n].cid(), "t1").unwrap().is_some();
+    assert!(pinned(0) && !pinned(1));
+    worker.stop().await;
+    theirs.core().put_unpinned(&blocks[1..]).unwrap();
+    let worker = Worker::start(&service, Working::default());
+    until(&service, &who, Status::Pinned, 1).await;
+    assert!(!pinned(0) && pinned(1));
+    assert_eq!(service.used(&who.tenant).await.unwrap(), (100, 0));
+    worker.stop().await;
+}

@@ -1,0 +1,98 @@
+//! `token`: what opens the pinning service and the RPC.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Args, Error, Reply, Router};
+use crate::clock::rfc3339;
+use crate::config::units::parse_duration;
+use crate::ipld::cid;
+use crate::node::service::{Scopes, Token, TokenAsk};
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct IssueOptions {
+    tenant: Option<String>,
+    scope: Vec<String>,
+    cid: Option<String>,
+    name_prefix: Option<String>,
+    expires_in: Option<String>,
+    max_rate: Option<u32>,
+    label: String,
+}
+
+/// Issues a token; the reply holds its secret, which is told nowhere else.
+pub async fn issue(router: &Router, args: Args) -> Result<Reply, Error> {
+    let options: IssueOptions = args.options()?;
+    let scopes = options.scope.iter().flat_map(|list| list.split(',')).map(str::trim);
+    let ask = TokenAsk {
+        tenant: options.tenant,
+        scopes: Scopes::of(scopes.filter(|name| !name.is_empty()))?,
+        cid: options.cid.as_deref().map(cid::parse).transpose()?,
+        name_prefix: options.name_prefix,
+        lasts: options.expires_in.as_deref().map(time).transpose()?,
+        rate: options.max_rate,
+        label: options.label,
+    };
+    let (token, secret) = router.node.service().token_issue(ask).await?;
+    let mut value = shown(&token);
+    if let Some(value) = value.as_object_mut() {
+        value.insert("Secret".into(), secret.into());
+    }
+    Ok(Reply::Value(value))
+}
+
+/// A duration, which may also be so many days: `30d`.
+fn time(text: &str) -> Result<Duration, Error> {
+    let refuse = |why: String| Error::refused(format!("invalid expires-in: {why}"));
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let time = match days {
+        Some(days) => Duration::from_secs(u64::from(days) * 86_400),
+        None => parse_duration(text).map_err(|error| refuse(error.to_string()))?,
+    };
+    match time.as_secs() {
+        0 => Err(refuse(format!("{text:?} is less than a second"))),
+        _ => Ok(time),
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct LsOptions {
+    tenant: Option<String>,
+}
+
+/// Lists tokens, without their secrets, which nobody knows.
+pub async fn ls(router: &Router, args: Args) -> Result<Reply, Error> {
+    let LsOptions { tenant } = args.options()?;
+    let all = router.node.service().token_ls(tenant.as_deref()).await?;
+    let tokens: Vec<Value> = all.iter().map(|token| shown(token)).collect();
+    Ok(Reply::Value(json!({ "Tokens": tokens })))
+}
+
+/// Takes tokens back.
+pub async fn revoke(router: &Router, args: Args) -> Result<Reply, Error> {
+    let ids = args.some("id")?;
+    router.node.service().token_revoke(ids).await?;
+    Ok(Reply::Value(json!({ "Revoked": ids })))
+}
+
+fn shown(token: &Token) -> Value {
+    let at = |seconds: u64| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
+    let live = token.is_live(crate::node::pin::seconds_now());
+    let state = if token.revoked { "revoked" } else { "expired" };
+    json!({
+        "Id": token.id,
+        "Tenant": token.tenant,
+        "Scopes": token.scopes.names(),
+        "Cid": token.cid.map(|cid| cid.to_string()),
+        "NamePrefix": token.name_prefix,
+        "Created": at(token.created),
+        "Expires": token.expires.map(at),
+        "Rate": token.rate,
+        "Label": token.label,
+        "State": if live { "live" } else { state },
+    })
+}
