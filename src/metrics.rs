@@ -67,6 +67,17 @@ struct Version {
     commit: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Pinning {
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Verb {
+    method: &'static str,
+}
+
 type Durations<S> = Family<S, Histogram, fn() -> Histogram>;
 
 fn durations() -> Histogram {
@@ -85,6 +96,9 @@ struct Inner {
     gateway_seconds: Durations<Shape>,
     gateway_codes: Family<Code, Counter>,
     gateway_running: Gauge,
+    pinning: Family<Pinning, Counter>,
+    pinning_seconds: Durations<Verb>,
+    pins: Store,
     store: Store,
     swarm: Swarm,
 }
@@ -104,6 +118,8 @@ impl Metrics {
         registry.register_collector(Box::new(swarm.clone()));
         let store = Store::default();
         registry.register_collector(Box::new(store.clone()));
+        let pins = Store::default();
+        registry.register_collector(Box::new(pins.clone()));
         let inner = Inner {
             registry: Mutex::default(),
             rpc: Family::default(),
@@ -112,6 +128,9 @@ impl Metrics {
             gateway_seconds: Family::new_with_constructor(durations),
             gateway_codes: Family::default(),
             gateway_running: Gauge::default(),
+            pinning: Family::default(),
+            pinning_seconds: Family::new_with_constructor(durations),
+            pins,
             store,
             swarm,
         };
@@ -130,6 +149,19 @@ impl Metrics {
         let of_command = Command { command: command.clone() };
         self.0.rpc.get_or_create(&Rpc { command, status }).inc();
         self.0.rpc_seconds.get_or_create(&of_command).observe(time.as_secs_f64());
+    }
+
+    /// A request to the pinning service was answered. Methods are the few that it takes, and `other`.
+    pub fn pinning_answered(&self, method: &str, status: u16, time: Duration) {
+        let known = ["DELETE", "GET", "HEAD", "OPTIONS", "POST"];
+        let method = known.into_iter().find(|known| *known == method).unwrap_or("other");
+        self.0.pinning.get_or_create(&Pinning { method, status }).inc();
+        self.0.pinning_seconds.get_or_create(&Verb { method }).observe(time.as_secs_f64());
+    }
+
+    /// What the pinning service holds and does now.
+    pub fn pins(&self, figures: StoreFigures) {
+        *self.0.pins.0.lock().unwrap_or_else(PoisonError::into_inner) = figures;
     }
 
     /// A request to the gateway has come; it must be told as answered, too.
@@ -176,6 +208,9 @@ impl Inner {
         to.register("henge_gateway_request_duration_seconds", time, self.gateway_seconds.clone());
         let codes = "Replies of the gateway, by status";
         to.register("ipfs_http_gw_responses", codes, self.gateway_codes.clone());
+        let pinning = "Requests to the pinning service that were answered";
+        to.register("henge_pinning_requests", pinning, self.pinning.clone());
+        to.register("henge_pinning_request_duration_seconds", time, self.pinning_seconds.clone());
         let running = "Requests to the gateway that are being answered";
         to.register("ipfs_http_gw_concurrent_requests", running, self.gateway_running.clone());
     }

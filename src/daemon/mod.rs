@@ -206,7 +206,8 @@ impl Daemon {
             task::track(&daemon.serving, gateway.serve(pages.clone(), daemon.stop.clone()));
         }
         let pinned = pinning.as_ref().map(|pinning| pinning.bound.clone()).unwrap_or_default();
-        let readiness = pinning.map(|pinning| pinning.start(&node, &daemon.serving, &daemon.stop));
+        let ending = (&daemon.serving, &daemon.stop);
+        let readiness = pinning.map(|pinning| pinning.start(&node, &metrics, ending));
         // The gateway's file first: whoever waits for the RPC expects it to be there.
         match open.iter().find_map(|address| address.reachable().url()) {
             Some(url) => write_file(&daemon.root, GATEWAY_FILE, &url)?,

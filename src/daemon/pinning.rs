@@ -9,9 +9,10 @@ use tokio_util::task::TaskTracker;
 
 use super::{BootError, Options, bind};
 use crate::config::Config;
-use crate::config::pinning::{PinningService, file_at};
+use crate::config::pinning::PinningService;
 use crate::http::tls::Keys;
 use crate::http::{Address, Listener};
+use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::node::service::Working;
 use crate::pinning::{Readiness, Service, Settings};
@@ -43,10 +44,9 @@ impl Pinning {
             return Ok(None);
         }
         let wrong = |cause| BootError::Address { key: "Pinning.Service.TLS", cause };
-        let keys = match settings.tls.clone() {
+        let keys = match settings.tls(root)? {
             None => None,
             Some((certificate, key)) => {
-                let (certificate, key) = (file_at(root, &certificate), file_at(root, &key));
                 let read = task::blocking(move || Keys::load(&certificate, &key)).await;
                 Some(read.map_err(wrong)?)
             }
@@ -64,10 +64,15 @@ impl Pinning {
     }
 
     /// Answers from now on, and works the queue.
-    pub fn start(self, node: &Node, serving: &TaskTracker, stop: &CancellationToken) -> Readiness {
+    pub fn start(
+        self,
+        node: &Node,
+        metrics: &Metrics,
+        (serving, stop): (&TaskTracker, &CancellationToken),
+    ) -> Readiness {
         let readiness = Readiness::new(stop.clone());
         let told = Settings { delegates: self.settings.delegates };
-        let service = Service::new(node.service(), told, readiness.clone());
+        let service = Service::new(node.service(), told, readiness.clone(), metrics.clone());
         for listener in self.listeners {
             task::track(serving, listener.serve(service.clone(), stop.clone()));
         }

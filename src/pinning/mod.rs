@@ -22,6 +22,7 @@ mod query;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -43,6 +44,7 @@ use self::error::Refusal;
 use self::model::{PinResults, PinStatus};
 use crate::http::trailers::NextRequest;
 use crate::http::{Answer, Held, Peer};
+use crate::metrics::Metrics;
 use crate::node::service::{self, About, Access, Filter, Need};
 
 type Reply = Response<Held<Full<Bytes>>>;
@@ -94,6 +96,7 @@ pub struct Service {
     bodies: Bodies,
     pages: Arc<Semaphore>,
     readiness: Readiness,
+    metrics: Metrics,
 }
 
 /// What a path leads to.
@@ -132,10 +135,15 @@ impl Route {
 
 impl Service {
     /// A mouth for a node's service.
-    pub fn new(pins: service::Service, settings: Settings, readiness: Readiness) -> Self {
+    pub fn new(
+        pins: service::Service,
+        settings: Settings,
+        readiness: Readiness,
+        metrics: Metrics,
+    ) -> Self {
         let (settings, bodies) = (Arc::new(settings), Bodies::new(BODY_TIME));
         let pages = Arc::new(Semaphore::new(LONG_PAGES_MAX));
-        Self { pins, settings, bodies, pages, readiness }
+        Self { pins, settings, bodies, pages, readiness, metrics }
     }
 
     async fn dispatch(&self, request: Request<Incoming>) -> Result<Reply, Refusal> {
@@ -233,7 +241,9 @@ impl Answer for Service {
 
     // No reply has trailers: `next` stays unused.
     async fn answer(&self, request: Request<Incoming>, _next: NextRequest) -> Reply {
+        let (method, since) = (request.method().clone(), Instant::now());
         let mut reply = self.dispatch(request).await.unwrap_or_else(|refusal| refused(&refusal));
+        self.metrics.pinning_answered(method.as_str(), reply.status().as_u16(), since.elapsed());
         let headers = reply.headers_mut();
         for (name, value) in [
             (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),

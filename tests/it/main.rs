@@ -51,6 +51,7 @@ mod oracles;
 mod peers;
 mod pin_remote;
 mod pinning_api;
+mod pinning_auth;
 mod pins;
 mod pins_soak;
 mod power;

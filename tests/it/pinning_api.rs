@@ -195,7 +195,7 @@ fn requests_that_cannot_be_meant_are_refused_with_a_reason() {
     let headers = [&[("Authorization", bearer.as_str())][..], &chunked].concat();
     connection.write(head("POST", "/pins", &headers).as_bytes());
     let piece = format!("10000\r\n{}\r\n", " ".repeat(1 << 16));
-    (0..20).for_each(|_| drop(connection.write(piece.as_bytes())));
+    (0..20).for_each(|_| _ = connection.write(piece.as_bytes()));
     refused(&connection.answer(), 413, "PAYLOAD_TOO_LARGE", "1048576");
     for (method, target, allowed) in [
         ("DELETE", "/pins", "GET, OPTIONS, POST"),

@@ -70,8 +70,23 @@ impl Outcome {
 struct Open {
     file: Option<File>,
     bytes: u64,
+    /// Those of nobody since the last line.
     unknown: u64,
     failing: bool,
+    uses: Uses,
+}
+
+/// Uses of secrets since the process began, by how they ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Uses {
+    /// Let through.
+    pub admitted: u64,
+    /// Tokens that open something else.
+    pub scope: u64,
+    /// Tokens that came too often.
+    pub rate: u64,
+    /// Secrets that open nothing.
+    pub unknown: u64,
 }
 
 /// Writes it. Without a folder it writes nothing.
@@ -87,14 +102,27 @@ impl Audit {
         Self { folder: Some(folder), open: Mutex::default() }
     }
 
+    /// How often secrets were used.
+    pub fn uses(&self) -> Uses {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).uses
+    }
+
     /// Notes a use. A disk that takes no line keeps nobody from being served; it is told in the log.
     pub fn note(&self, about: &About<'_>, token: Option<&Token>, outcome: Outcome) {
-        let Some(folder) = &self.folder else { return };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Uses { admitted, scope, rate, unknown } = &mut open.uses;
+        let uses = match outcome {
+            Outcome::Admitted => admitted,
+            Outcome::Scope => scope,
+            Outcome::Rate => rate,
+            Outcome::Unknown => unknown,
+        };
+        *uses = uses.saturating_add(1);
         let Some(token) = token else {
             open.unknown = open.unknown.saturating_add(1);
             return;
         };
+        let Some(folder) = &self.folder else { return };
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let what: String = about.what.chars().take(WHAT_MAX_BYTES).collect();
         let line = json!({
@@ -135,4 +163,43 @@ fn write(open: &mut Open, folder: &std::path::Path, line: &str) -> io::Result<()
         open.bytes = open.bytes.saturating_add(line.len() as u64);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::token::Scopes;
+    use super::*;
+
+    #[test]
+    fn the_file_is_bounded_and_strangers_push_nothing_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = Audit::in_folder(folder.path().to_owned());
+        let token = Token {
+            id: "5f2a".into(),
+            tenant: None,
+            scopes: Scopes::default(),
+            cid: None,
+            name_prefix: None,
+            created: 0,
+            expires: None,
+            rate: None,
+            label: String::new(),
+            revoked: false,
+        };
+        let what = "POST /pins\n".repeat(100);
+        let about = About { from: None, what: &what };
+        (0..3).for_each(|_| audit.note(&about, None, Outcome::Unknown));
+        audit.note(&about, Some(&token), Outcome::Admitted);
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&read(FILE)).unwrap();
+        assert_eq!((&line["token"], &line["unknown_before"]), (&json!("5f2a"), &json!(3)));
+        assert_eq!(read(FILE).lines().count(), 1, "a line break within what was done is escaped");
+        let lines = 2 * FILE_MAX_BYTES / read(FILE).len() as u64;
+        (0..lines).for_each(|_| audit.note(&about, Some(&token), Outcome::Rate));
+        let sizes = [FILE, "audit.log.1"].map(|name| read(name).len() as u64);
+        assert!(sizes.iter().all(|size| *size <= FILE_MAX_BYTES + 1000), "{sizes:?}");
+        assert!(sizes.iter().sum::<u64>() > FILE_MAX_BYTES, "{sizes:?}");
+        let uses = Uses { admitted: 1, scope: 0, rate: lines, unknown: 3 };
+        assert_eq!(audit.uses(), uses);
+    }
 }

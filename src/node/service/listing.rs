@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Service;
 use super::account::lock;
+use super::audit::Uses;
 
 /// What there is of one tenant in the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +37,35 @@ pub struct Fetching {
     pub time: Duration,
 }
 
+/// What the service holds and does, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Tenants.
+    pub tenants: u64,
+    /// Requests that wait for a worker.
+    pub ready: u64,
+    /// Requests that wait for another try.
+    pub later: u64,
+    /// Requests that are being fetched.
+    pub fetching: u64,
+    /// Uses of tokens.
+    pub uses: Uses,
+}
+
 impl Service {
+    /// What it holds and does now.
+    pub fn figures(&self) -> Figures {
+        let state = self.state();
+        let lengths = lock(&state.queue).lengths();
+        Figures {
+            tenants: state.tenants.all().len() as u64,
+            ready: lengths.iter().map(|length| length.ready as u64).sum(),
+            later: lengths.iter().map(|length| length.later as u64).sum(),
+            fetching: lock(&state.jobs).len() as u64,
+            uses: state.audit.uses(),
+        }
+    }
+
     /// What waits and what is being fetched, by tenant. Nothing where no worker runs.
     pub fn queue(&self) -> Vec<Waiting> {
         let state = self.state();

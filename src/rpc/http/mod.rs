@@ -165,6 +165,7 @@ impl Service {
             return *refused;
         }
         observe::store(&self.router.node, &self.metrics).await;
+        observe::pins(&self.router.node, &self.metrics);
         self.metrics.network(observe::network(&self.router.node).await);
         reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.text().into())
     }

@@ -96,6 +96,26 @@ pub async fn store(node: &Node, metrics: &Metrics) {
     });
 }
 
+/// What the pinning service holds and does now.
+pub fn pins(node: &Node, metrics: &Metrics) {
+    let told = node.service().figures();
+    let uses = told.uses;
+    metrics.pins(StoreFigures {
+        gauges: vec![
+            ("henge_pinning_tenants", "Tenants", told.tenants),
+            ("henge_pinning_queued", "Requests that wait for a worker", told.ready),
+            ("henge_pinning_delayed", "Requests that wait for another try", told.later),
+            ("henge_pinning_fetching", "Requests that are being fetched", told.fetching),
+        ],
+        counters: vec![
+            ("henge_tokens_admitted", "Uses of tokens that were let through", uses.admitted),
+            ("henge_tokens_refused_scope", "Uses for what they do not open", uses.scope),
+            ("henge_tokens_refused_rate", "Uses that came too often", uses.rate),
+            ("henge_tokens_unknown", "Secrets that open nothing", uses.unknown),
+        ],
+    });
+}
+
 /// What the network does now; `None` while the node is offline.
 pub async fn network(node: &Node) -> Option<Figures> {
     let (peers, stat) = (node.swarm_peers().await.ok()?, node.bitswap_stat().await.ok()?);
