@@ -52,6 +52,7 @@ mod peers;
 mod pin_remote;
 mod pinning_api;
 mod pinning_auth;
+mod pinning_queue;
 mod pins;
 mod pins_soak;
 mod power;

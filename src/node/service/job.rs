@@ -13,7 +13,7 @@ use libp2p::multiaddr::Protocol;
 use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, Changing, Effect, Planned, damaged, gone, is_gone, lock, row_of};
-use super::quota::{Promise, human};
+use super::quota::{Promise, Short, human};
 use super::request::Status;
 use super::row::Row;
 use super::{Fetching, Limits, Service, State, Tenant, Working};
@@ -64,7 +64,7 @@ pub(super) struct Job {
     limits: Limits,
     promise: Mutex<Promise>,
     /// Why the tenant may not have it.
-    refused: OnceLock<String>,
+    refused: OnceLock<Short>,
     /// Ends the fetch when that is known.
     over: CancellationToken,
     /// Bytes that the root claims, or that were weighed; 0 while nothing is known.
@@ -155,7 +155,7 @@ impl Job {
     }
 
     /// Has so many bytes promised, in all.
-    fn promised(&self, bytes: u64) -> Result<(), String> {
+    fn promised(&self, bytes: u64) -> Result<(), Short> {
         self.account.used().promise(&self.limits, &mut lock(&self.promise), bytes)
     }
 
@@ -167,8 +167,8 @@ impl Job {
             return;
         }
         let generous = self.promised(so_far.bytes.saturating_add(STEP_BYTES));
-        if let Err(reason) = generous.or_else(|_| self.promised(so_far.bytes)) {
-            let _ = self.refused.set(reason);
+        if let Err(short) = generous.or_else(|_| self.promised(so_far.bytes)) {
+            let _ = self.refused.set(short);
             self.over.cancel();
         }
     }
@@ -187,7 +187,7 @@ pub(super) struct Errand {
 enum Trouble {
     Dag(DagError),
     /// The tenant may not have it.
-    Quota(String),
+    Quota(Short),
 }
 
 impl<E: Into<DagError>> From<E> for Trouble {
@@ -199,10 +199,19 @@ impl<E: Into<DagError>> From<E> for Trouble {
 impl From<Trouble> for End {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Quota(reason) => Self::Failed(reason),
+            Trouble::Quota(short) => short.into(),
             Trouble::Dag(DagError::Store(error)) if is_gone(&error) => Self::Stopped,
             Trouble::Dag(error) if is_for_good(&error) => Self::Failed(error.to_string()),
             Trouble::Dag(error) => Self::Again(error.to_string()),
+        }
+    }
+}
+
+impl From<Short> for End {
+    fn from(short: Short) -> Self {
+        match short.later {
+            true => Self::Again(short.reason),
+            false => Self::Failed(short.reason),
         }
     }
 }
@@ -235,7 +244,7 @@ impl Service {
         tokio::select! {
             end = all => end,
             () = job.over.cancelled() => {
-                End::Failed(job.refused.get().cloned().unwrap_or_default())
+                job.refused.get().cloned().map_or(End::Stopped, End::from)
             }
             () = job.stalled(settings.stall) => {
                 let session = node.dag.watch().and_then(|session| session.upgrade());

@@ -24,6 +24,15 @@ pub(super) struct Promise {
     pub instead: u64,
 }
 
+/// Why a promise is not given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Short {
+    /// What is wanted and what is left, for people.
+    pub reason: String,
+    /// Whether it would be given if nothing else were being fetched: some of that may fail.
+    pub later: bool,
+}
+
 /// Whether a tenant with so many requests may have one more.
 pub(super) fn may_add(limits: &Limits, live: u64) -> Result<(), String> {
     match limits.pins {
@@ -38,28 +47,29 @@ impl Used {
     /// Raises the promise of a fetch to `wanted` bytes in all; one that is higher stays.
     ///
     /// # Errors
-    /// What is wanted and what is left, for people; nothing has changed then.
+    /// [`Short`]; nothing has changed then.
     pub fn promise(
         &mut self,
         limits: &Limits,
         promise: &mut Promise,
         wanted: u64,
-    ) -> Result<(), String> {
+    ) -> Result<(), Short> {
         if let Some(most) = limits.pin_bytes.filter(|most| wanted > *most) {
-            return Err(format!("needs {}, one pin may have {}", human(wanted), human(most)));
+            let reason = format!("needs {}, one pin may have {}", human(wanted), human(most));
+            return Err(Short { reason, later: false });
         }
         if wanted <= promise.bytes {
             return Ok(());
         }
         let others = self.reserved.saturating_sub(promise.bytes);
         if let Some(most) = limits.bytes {
-            let left = most
-                .saturating_add(promise.instead)
-                .saturating_sub(self.bytes)
-                .saturating_sub(others);
+            let left = most.saturating_add(promise.instead).saturating_sub(self.bytes);
+            let later = wanted <= left;
+            let left = left.saturating_sub(others);
             if wanted > left {
                 let (wanted, left, most) = (human(wanted), human(left), human(most));
-                return Err(format!("needs {wanted}, {left} of {most} are left"));
+                let reason = format!("needs {wanted}, {left} of {most} are left");
+                return Err(Short { reason, later });
             }
         }
         promise.bytes = wanted;
@@ -133,8 +143,12 @@ mod tests {
     fn what_does_not_fit_is_told_for_people() {
         let limits = Limits { bytes: Some(10 << 30), ..Limits::default() };
         let mut used = Used { bytes: (88 << 30) / 10, reserved: 0 };
-        let refused = used.promise(&limits, &mut Promise::default(), 5 << 30);
-        assert_eq!(refused, Err("needs 5.0 GiB, 1.2 GiB of 10.0 GiB are left".into()));
+        let refused = used.promise(&limits, &mut Promise::default(), 5 << 30).unwrap_err();
+        assert_eq!(refused.reason, "needs 5.0 GiB, 1.2 GiB of 10.0 GiB are left");
+        assert!(!refused.later);
+        // What is being fetched may yet fail.
+        let mut busy = Used { bytes: 0, reserved: 6 << 30 };
+        assert!(busy.promise(&limits, &mut Promise::default(), 5 << 30).unwrap_err().later);
         // What is replaced makes room for what replaces it.
         let mut promise = Promise { bytes: 0, instead: 4 << 30 };
         assert_eq!(used.promise(&limits, &mut promise, 5 << 30), Ok(()));

@@ -17,8 +17,6 @@ use crate::store::{Core, StoreError};
 pub const NAME_MAX_BYTES: usize = 64;
 /// Most tenants of a node.
 const TENANTS_MAX: usize = 100_000;
-/// Requests that are removed between two looks for more.
-const REMOVED_TOGETHER: usize = 1000;
 
 /// What a tenant may use; `None` for no bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,33 +246,17 @@ impl Service {
     /// [`Error::Conflict`] for a tenant with requests without `force`; as [`Self::tenant`].
     pub async fn tenant_rm(&self, name: &str, force: bool) -> Result<(), Error> {
         let tenant = self.tenant(name).await?;
-        let who = Access::own(Arc::clone(&tenant));
-        let all = Filter {
-            status: vec![Status::Queued, Status::Pinning, Status::Pinned, Status::Failed],
-            limit: REMOVED_TOGETHER,
-            ..Filter::default()
-        };
         if !force {
-            let count = self.find(&who, &Filter { limit: 1, ..all.clone() }).await?.count;
+            let who = Access::own(Arc::clone(&tenant));
+            let all = Filter { status: Status::ALL.to_vec(), limit: 1, ..Filter::default() };
+            let count = self.find(&who, &all).await?.count;
             if count > 0 {
                 let why = format!("tenant {name} has {count} requests; --force removes them, too");
                 return Err(Error::Conflict(why));
             }
         }
         self.revoke_all(name).await?;
-        loop {
-            let found = self.find(&who, &all).await?;
-            if found.results.is_empty() {
-                break;
-            }
-            for request in found.results {
-                match self.remove(&who, &request.id).await {
-                    // Somebody was faster.
-                    Ok(()) | Err(Error::Absent(_)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
+        self.remove_all(&tenant).await?;
         let _one = self.state().changing.lock().await;
         let (key, number) = (keys::tenant(name), tenant.number);
         let write = move |core: &Core| {
