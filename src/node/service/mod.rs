@@ -138,14 +138,6 @@ impl Service {
         Ok(self.node.store.run(work).await?)
     }
 
-    /// Looks at a secret: whose it is, and whether it is enough.
-    ///
-    /// # Errors
-    /// [`Refused`].
-    pub fn admit(&self, _secret: &str, _need: Need) -> Result<Access, Refused> {
-        Err(Refused::Unknown)
-    }
-
     /// Multiaddrs of this node, to which a tenant's own node may connect: 1 to 20.
     pub fn delegates(&self) -> Vec<String> {
         const DELEGATES_MAX: usize = 20;
