@@ -22,6 +22,9 @@ pub(super) const PAGE_ROWS: usize = 1024;
 /// What a change says when its request is not there any more, or not as it was.
 const GONE: &str = "the request is not there any more";
 
+/// What a change says whose tenant has no room for it any more.
+const SHORT: &str = "needs more bytes than are left: other requests changed meanwhile";
+
 /// One tenant's.
 #[derive(Debug)]
 pub(super) struct Account {
@@ -242,8 +245,8 @@ pub(super) struct Changing<'a, F> {
     state: &'a State,
     account: &'a Account,
     plan: F,
-    /// What a fetch was promised, and uses from now on.
-    promise: Option<&'a mut Promise>,
+    /// What a fetch was promised, and uses from now on, within the tenant's limit of bytes.
+    promise: Option<(&'a mut Promise, Option<u64>)>,
     held: Option<(MutexGuard<'a, Book>, Vec<Effect>, u64)>,
 }
 
@@ -255,9 +258,10 @@ where
         Self { state, account, plan, promise: None, held: None }
     }
 
-    /// The same for a fetch that ends.
-    pub fn keeping(self, promise: &'a mut Promise) -> Self {
-        Self { promise: Some(promise), ..self }
+    /// The same for a fetch that ends. What it was promised may be short by now: others may hold
+    /// what it was to take the place of, or hold no longer what it was to share.
+    pub fn keeping(self, promise: &'a mut Promise, most: Option<u64>) -> Self {
+        Self { promise: Some((promise, most)), ..self }
     }
 }
 
@@ -269,8 +273,14 @@ where
         let mut book = self.account.open(core, self.state)?;
         let mut holds = Holds::new(core, self.account.tenant);
         let Planned { mut rows, effects } = (self.plan)(core, &mut book, &mut holds)?;
-        let used = self.account.used().bytes;
-        let (release, used) = holds.finish(&mut rows, used);
+        let before = *self.account.used();
+        let (release, used) = holds.finish(&mut rows, before.bytes);
+        if let Some((promise, Some(most))) = &self.promise {
+            let others = before.reserved.saturating_sub(promise.bytes);
+            if used > before.bytes && used.saturating_add(others) > *most {
+                return Err(StoreError::Pin(SHORT.into()));
+            }
+        }
         self.held = Some((book, effects, used));
         Ok(Joint { rows, release })
     }
@@ -279,7 +289,7 @@ where
         let Some((mut book, effects, bytes)) = self.held.take() else { return };
         let mut used = self.account.used();
         used.bytes = bytes;
-        if let Some(promise) = self.promise.take() {
+        if let Some((promise, _)) = self.promise.take() {
             used.release(std::mem::take(promise));
         }
         drop(used);

@@ -219,7 +219,8 @@ impl From<Short> for End {
 /// Whether no other time would be better.
 fn is_for_good(error: &DagError) -> bool {
     let store = |error: &StoreError| {
-        matches!(error, StoreError::NoRoom { .. } | StoreError::Unreadable { .. })
+        use StoreError::{NoRoom, Pin, Unreadable};
+        matches!(error, NoRoom { .. } | Unreadable { .. } | Pin(_))
     };
     match error {
         DagError::Malformed { .. } | DagError::Exchange(ExchangeError::Refused(_)) => true,
@@ -373,7 +374,7 @@ impl Errand {
             rows.put(keys::request(number, self.created), row.encode());
             Ok(Planned { rows, effects: vec![Effect::Now(self.created, Status::Pinned)] })
         })
-        .keeping(&mut promise);
+        .keeping(&mut promise, self.tenant.limits.bytes);
         let kept = core.pin_beside(&pin, intent, &job.progress, &mut change);
         drop(change);
         // Nothing of it is left when it was written.

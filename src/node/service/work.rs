@@ -161,13 +161,10 @@ impl State {
         let key = keys::request(tenant.number, created);
         let cid = row.parsed().ok_or_else(|| damaged(&key))?;
         row.status = Status::Pinning;
-        let instead = match &row.keeps {
-            Some(kept) => match core.tenant_row(&keys::held(kept, tenant.number))? {
-                Some(held) => keys::Holding::decode(&held).ok_or_else(|| damaged(&key))?.bytes,
-                None => 0,
-            },
-            None => 0,
-        };
+        // Only what nothing else of the tenant's holds makes room when it goes.
+        let kept = row.keeps.map(|kept| core.tenant_row(&keys::held(&kept, tenant.number)));
+        let kept = kept.transpose()?.flatten().and_then(|held| keys::Holding::decode(&held));
+        let instead = kept.filter(|held| held.requests == 1).map_or(0, |held| held.bytes);
         let mut rows = TenantBatch::default();
         rows.put(key, row.encode());
         core.log_tenants(rows)?;

@@ -270,3 +270,21 @@ async fn what_is_replaced_is_held_until_the_new_one_is_here() {
     assert_eq!(service.used(&who.tenant).await.unwrap(), (100, 0));
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn what_others_hold_makes_no_room_when_it_is_replaced() {
+    let (ours, theirs) = stores();
+    let blocks = [leaf(1, 100), leaf(2, 100)];
+    ours.core().put_unpinned(&blocks).unwrap();
+    let service = online(&ours, &theirs, MS).0.service();
+    let who = access(&service, 1, Limits { bytes: Some(150), ..Limits::default() });
+    let worker = Worker::start(&service, Working::default());
+    let old = service.add(&who, ask(blocks[0].cid())).await.unwrap();
+    until(&service, &who, Status::Pinned, 1).await;
+    service.add(&who, ask(blocks[0].cid())).await.unwrap();
+    until(&service, &who, Status::Pinned, 2).await;
+    service.replace(&who, &old.id, ask(blocks[1].cid())).await.unwrap();
+    until(&service, &who, Status::Failed, 1).await;
+    assert_eq!(service.used(&who.tenant).await.unwrap(), (100, 0));
+    worker.stop().await;
+}
