@@ -217,14 +217,10 @@ impl Daemon {
         if let Some(first) = bound.first() {
             write_file(&daemon.root, API_FILE, &first.reachable().to_string())?;
         }
-        for address in &bound {
-            say(&format!("RPC API server listening on {address}"));
-        }
-        for address in &open {
-            say(&format!("Gateway server listening on {address}"));
-        }
-        for address in &pinned {
-            say(&format!("Pinning service listening on {address}"));
+        let listening =
+            [("RPC API server", &bound), ("Gateway server", &open), ("Pinning service", &pinned)];
+        for (what, addresses) in listening {
+            addresses.iter().for_each(|at| say(&format!("{what} listening on {at}")));
         }
         if let Some(readiness) = readiness {
             readiness.is_up();

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use crate::harness::{Daemon, Repo, skip, soak};
+use crate::http_client::ask;
 use crate::pinning_api::Pinning;
 use crate::swarm::Node;
 
@@ -191,6 +192,23 @@ fn schemathesis_drives(cases: u32, seed: &str) -> Option<String> {
     calls.env("SCHEMATHESIS_HOOKS", "pinning_hooks").env("PYTHONPATH", source("py"));
     calls.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(service.repo.path(""));
     let said = run(&mut calls).unwrap_or_else(|said| panic!("{said}"));
+    // It met what it is about: every method, requests that are there and that are not, no token.
+    let figures = ask(&service.daemon.api(), "GET", "/debug/metrics/prometheus", &[]).text();
+    for (method, status) in [
+        ("POST", 202),
+        ("DELETE", 202),
+        ("GET", 200),
+        ("GET", 400),
+        ("POST", 400),
+        ("GET", 404),
+        ("DELETE", 404),
+        ("POST", 404),
+        ("POST", 401),
+        ("other", 405),
+    ] {
+        let line = format!("method=\"{method}\",status=\"{status}\"");
+        assert!(figures.contains(&line), "no {line}: {figures}");
+    }
     let log = std::fs::read_to_string(service.repo.path("daemon.log")).unwrap();
     assert!(!log.contains("panicked") && !log.contains("service failed"), "{log}");
     Some(said)
