@@ -75,10 +75,16 @@ pub fn tree(root: &Path) -> Vec<Source> {
         walk(root, folder, &mut files);
     }
     let tests: BTreeSet<String> = files.iter().flat_map(Source::test_files).collect();
-    for file in files.iter_mut().filter(|file| tests.contains(&file.path)) {
+    for file in files.iter_mut().filter(|file| is_among(&tests, &file.path)) {
         file.live = view(&file.raw, |_| false);
     }
     files
+}
+
+/// Whether a file is one of these, or belongs to one: `a/tests/b.rs` to `a/tests.rs`.
+fn is_among(files: &BTreeSet<String>, path: &str) -> bool {
+    let above = |path: &Path| files.contains(&format!("{}.rs", path.display()));
+    files.contains(path) || Path::new(path).ancestors().any(above)
 }
 
 fn walk(root: &Path, folder: &str, files: &mut Vec<Source>) {
@@ -247,6 +253,20 @@ fn files_that_are_tests_are_known() {
     let files = Source::new("src/a/b.rs", text).test_files();
     assert_eq!(files, ["src/a/b/samples.rs", "src/a/b/samples/mod.rs", "src/a/x.rs"]);
     assert_eq!(Source::new("src/a/mod.rs", text).test_files()[0], "src/a/samples.rs");
+}
+
+#[test]
+fn files_below_a_test_are_tests() {
+    let tests = BTreeSet::from(["src/a/tests.rs".to_owned()]);
+    for (path, is) in [
+        ("src/a/tests.rs", true),
+        ("src/a/tests/b.rs", true),
+        ("src/a/tests/b/c.rs", true),
+        ("src/a/testsuite.rs", false),
+        ("src/a/b.rs", false),
+    ] {
+        assert_eq!(is_among(&tests, path), is, "{path}");
+    }
 }
 
 #[test]
