@@ -302,6 +302,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn requests_are_taken_between_the_start_and_the_stop() {
+        let stop = CancellationToken::new();
+        let readiness = Readiness::new(stop.clone());
+        let told = |readiness: &Readiness| {
+            readiness.check().map_err(|refusal| (refusal.status.as_u16(), refusal.details))
+        };
+        assert_eq!(told(&readiness), Err((503, "the node is starting".into())));
+        readiness.is_up();
+        assert_eq!(told(&readiness), Ok(()));
+        stop.cancel();
+        assert_eq!(told(&readiness), Err((503, "the node is stopping".into())));
+    }
+
+    #[test]
     fn paths_lead_where_the_api_says() {
         assert!(matches!(Route::of("/pins"), Some(Route::Pins)));
         assert!(matches!(Route::of("/pins/a%2Fb"), Some(Route::Pin(id)) if id == "a%2Fb"));
