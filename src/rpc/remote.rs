@@ -14,7 +14,7 @@ use std::time::Instant;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Args, Common, Error, Reply, Router, peer};
 use crate::config::services;
@@ -252,15 +252,15 @@ pub async fn service_ls(router: &Router, args: Args) -> Result<Reply, Error> {
     let config = router.repo.config().map_err(failed)?;
     let all = services::all(&config);
     let looks = all.iter().map(|service| async move {
-        let mut row = json!({ "Service": service.name, "ApiEndpoint": service.endpoint });
-        if stat {
-            row["Stat"] = match counts(service).await {
+        let stat = match stat {
+            false => return json!({ "Service": service.name, "ApiEndpoint": service.endpoint }),
+            true => match counts(service).await {
                 Ok(counts) => json!({ "Status": "valid", "PinCount": counts }),
                 // `pin remote ls` tells why.
                 Err(_) => json!({ "Status": "invalid" }),
-            };
-        }
-        row
+            },
+        };
+        json!({ "Service": service.name, "ApiEndpoint": service.endpoint, "Stat": stat })
     });
     let rows = futures_util::future::join_all(looks).await;
     Ok(Reply::Value(json!({ "RemoteServices": rows })))
@@ -268,11 +268,11 @@ pub async fn service_ls(router: &Router, args: Args) -> Result<Reply, Error> {
 
 async fn counts(service: &services::Service) -> Result<Value, Error> {
     let client = opened(service)?;
-    let mut counts = json!({});
+    let mut counts = Map::new();
     for (name, status) in ["Queued", "Pinning", "Pinned", "Failed"].into_iter().zip(Status::ALL) {
-        counts[name] = client.count(status).await.map_err(failed)?.into();
+        counts.insert(name.to_owned(), client.count(status).await.map_err(failed)?.into());
     }
-    Ok(counts)
+    Ok(Value::Object(counts))
 }
 
 /// The service that a command names, in Kubo's words where it does not.
