@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn promises_never_pass_a_limit() {
         let seed = rand::random();
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         let limits = Limits { bytes: Some(1000), pin_bytes: Some(400), ..Limits::default() };
         let (mut used, mut flying) = (Used::default(), Vec::<Promise>::new());
