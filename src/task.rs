@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 /// Items in flight between a worker and its reader: a bound for every event stream.
 pub const EVENTS_IN_FLIGHT: usize = 64;
@@ -36,15 +36,37 @@ pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) 
 }
 
 /// Waits for a task and passes its panic on.
-pub async fn join<T>(handle: JoinHandle<T>) -> T {
+pub async fn join<T>(handle: impl Future<Output = Result<T, JoinError>>) -> T {
     match handle.await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Tasks are not aborted here; only a runtime that is going down cancels them, and then
-            // whoever waits is about to be dropped, too.
+            // Nobody waits for what was aborted; a runtime that is going down cancels tasks, too, and
+            // then whoever waits is about to be dropped.
             Err(_) => std::future::pending().await,
         },
+    }
+}
+
+/// A task ahead of whoever may want its result; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Ahead<T>(JoinHandle<T>);
+
+/// Starts a task ahead.
+pub fn ahead<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Ahead<T> {
+    Ahead(tokio::spawn(work))
+}
+
+impl<T> Ahead<T> {
+    /// Waits for it and passes its panic on.
+    pub async fn join(mut self) -> T {
+        join(&mut self.0).await
+    }
+}
+
+impl<T> Drop for Ahead<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

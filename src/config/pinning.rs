@@ -23,8 +23,10 @@ const DELEGATES_MAX: usize = 20;
 pub struct PinningService {
     /// Where it listens, as multiaddrs; nowhere when there are none.
     pub listen: Vec<String>,
-    /// Files of the certificate and its key, for HTTPS.
-    pub tls: Option<(PathBuf, PathBuf)>,
+    /// File of the certificate, for HTTPS.
+    pub certificate: Option<PathBuf>,
+    /// File of its key.
+    pub key: Option<PathBuf>,
     /// DAGs that are fetched at the same time, 1 to 1000.
     pub workers: u32,
     /// Time without a new block after which a fetch is put back.
@@ -58,21 +60,10 @@ impl Config {
             return Err(refused(key, "must be positive"));
         }
         let file = |key| self.text(key).filter(|path| !path.is_empty()).map(PathBuf::from);
-        let certificate = file("Pinning.Service.TLS.Certificate");
-        let tls = match (certificate, file("Pinning.Service.TLS.Key")) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            (Some(_), None) => {
-                return Err(refused("Pinning.Service.TLS.Key", "must be there with a certificate"));
-            }
-            (None, Some(_)) => {
-                let key = "Pinning.Service.TLS.Certificate";
-                return Err(refused(key, "must be there with a key"));
-            }
-        };
         Ok(PinningService {
             listen: self.list("Pinning.Service.Listen").unwrap_or_default(),
-            tls,
+            certificate: file("Pinning.Service.TLS.Certificate"),
+            key: file("Pinning.Service.TLS.Key"),
             workers: workers.unwrap_or(WORKERS),
             stall,
             tries: tries.unwrap_or(TRIES),
@@ -82,9 +73,25 @@ impl Config {
     }
 }
 
-/// A file that the configuration names: below the repository unless its path is absolute.
-pub fn file_at(root: &Path, path: &Path) -> PathBuf {
-    root.join(path)
+impl PinningService {
+    /// The files of certificate and key, below the repository unless their paths are absolute; `None`
+    /// for plain HTTP. Asked when the service starts, not when a key is set: they are set one by one.
+    ///
+    /// # Errors
+    /// That one of them is missing.
+    pub fn tls(&self, root: &Path) -> Result<Option<(PathBuf, PathBuf)>, FileError> {
+        let refused = |key, reason: &str| FileError::Value { key, reason: reason.to_owned() };
+        match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => Ok(Some((root.join(certificate), root.join(key)))),
+            (None, None) => Ok(None),
+            (Some(_), None) => {
+                Err(refused("Pinning.Service.TLS.Key", "must be there with a certificate"))
+            }
+            (None, Some(_)) => {
+                Err(refused("Pinning.Service.TLS.Certificate", "must be there with a key"))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +107,8 @@ mod tests {
     #[test]
     fn the_service_is_off_by_default() {
         let none = read(json!({})).unwrap();
-        assert!(none.listen.is_empty() && none.tls.is_none() && !none.dial_private);
+        assert!(none.listen.is_empty() && !none.dial_private);
+        assert_eq!(none.tls(Path::new("/r")).unwrap(), None);
         assert_eq!((none.workers, none.tries, none.stall), (20, 5, Duration::from_secs(120)));
         let some = read(json!({
             "Listen": "/ip4/127.0.0.1/tcp/5002", "TLS": {"Certificate": "c.pem", "Key": "/k.pem"},
@@ -109,9 +117,8 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(some.listen, ["/ip4/127.0.0.1/tcp/5002"]);
-        let (certificate, key) = some.tls.unwrap();
-        assert_eq!(file_at(Path::new("/r"), &certificate), Path::new("/r/c.pem"));
-        assert_eq!(file_at(Path::new("/r"), &key), Path::new("/k.pem"));
+        let files = Some((PathBuf::from("/r/c.pem"), PathBuf::from("/k.pem")));
+        assert_eq!(some.tls(Path::new("/r")).unwrap(), files);
         assert_eq!((some.workers, some.tries, some.stall), (3, 1, Duration::from_secs(5)));
     }
 
@@ -122,11 +129,13 @@ mod tests {
             (json!({"Workers": 1001}), "Pinning.Service.Workers"),
             (json!({"Retries": -1}), "Pinning.Service.Retries"),
             (json!({"StallTimeout": "0s"}), "Pinning.Service.StallTimeout"),
-            (json!({"TLS": {"Certificate": "c.pem"}}), "Pinning.Service.TLS.Key"),
-            (json!({"TLS": {"Key": "c.pem"}}), "Pinning.Service.TLS.Certificate"),
             (json!({"Delegates": vec!["x"; 21]}), "Pinning.Service.Delegates"),
         ] {
             assert!(read(section.clone()).unwrap_err().contains(key), "{section}");
+        }
+        for (given, missing) in [("Certificate", "TLS.Key"), ("Key", "TLS.Certificate")] {
+            let half = read(json!({"TLS": {given: "c.pem"}})).unwrap();
+            assert!(half.tls(Path::new("/")).unwrap_err().to_string().contains(missing));
         }
     }
 }

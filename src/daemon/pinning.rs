@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{BootError, Options, bind};
 use crate::config::Config;
-use crate::config::pinning::{PinningService, file_at};
+use crate::config::pinning::PinningService;
 use crate::http::tls::Keys;
 use crate::http::{Address, Listener};
 use crate::metrics::Metrics;
@@ -44,10 +44,9 @@ impl Pinning {
             return Ok(None);
         }
         let wrong = |cause| BootError::Address { key: "Pinning.Service.TLS", cause };
-        let keys = match settings.tls.clone() {
+        let keys = match settings.tls(root)? {
             None => None,
             Some((certificate, key)) => {
-                let (certificate, key) = (file_at(root, &certificate), file_at(root, &key));
                 let read = task::blocking(move || Keys::load(&certificate, &key)).await;
                 Some(read.map_err(wrong)?)
             }

@@ -14,11 +14,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::{Dag, DagError, Unixfs, malformed};
 use crate::ipld::cid::Cid;
-use crate::task;
+use crate::task::{self, Ahead};
 use crate::unixfs::node::Kind;
 use crate::unixfs::seek::covering;
 
@@ -47,7 +46,7 @@ pub(super) struct Part {
 #[derive(Default)]
 struct Level {
     waiting: VecDeque<Part>,
-    flying: VecDeque<(Part, JoinHandle<Result<Unixfs, DagError>>)>,
+    flying: VecDeque<(Part, Ahead<Result<Unixfs, DagError>>)>,
 }
 
 impl Dag {
@@ -71,7 +70,11 @@ impl Dag {
         let (out, content) = mpsc::channel(PIECES);
         let dag = self.clone();
         task::detach(async move {
-            if let Err(error) = dag.pump(whole, root, &out).await {
+            let pumped = tokio::select! {
+                () = out.closed() => return,
+                pumped = dag.pump(whole, root, &out) => pumped,
+            };
+            if let Err(error) = pumped {
                 // A reader that is gone wants no error either.
                 let _ = out.send(Err(error)).await;
             }
@@ -100,7 +103,7 @@ impl Dag {
                 levels.push(Level { waiting: children, flying: VecDeque::new() });
             }
             let Some((next, fetched)) = self.next_part(&mut levels) else { return Ok(()) };
-            node = task::join(fetched).await?;
+            node = fetched.join().await?;
             part = next;
         }
     }
@@ -109,13 +112,13 @@ impl Dag {
     fn next_part(
         &self,
         levels: &mut Vec<Level>,
-    ) -> Option<(Part, JoinHandle<Result<Unixfs, DagError>>)> {
+    ) -> Option<(Part, Ahead<Result<Unixfs, DagError>>)> {
         loop {
             let level = levels.last_mut()?;
             while level.flying.len() < AHEAD {
                 let Some(part) = level.waiting.pop_front() else { break };
                 let (dag, cid) = (self.clone(), part.cid);
-                level.flying.push_back((part, task::spawn(async move { dag.unixfs(&cid).await })));
+                level.flying.push_back((part, task::ahead(async move { dag.unixfs(&cid).await })));
             }
             match level.flying.pop_front() {
                 Some(next) => return Some(next),

@@ -13,11 +13,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::{Dag, DagError, Unixfs, malformed};
 use crate::ipld::cid::{Cid, codec};
-use crate::task;
+use crate::task::{self, Ahead};
 use crate::unixfs::hamt;
 use crate::unixfs::node::{FsNode, Kind, Mtime};
 
@@ -75,7 +74,7 @@ struct Level {
     links: VecDeque<Found>,
     /// Links of it, from the first on, whose shards have been asked for.
     asked: usize,
-    flying: VecDeque<JoinHandle<Result<Unixfs, DagError>>>,
+    flying: VecDeque<Ahead<Result<Unixfs, DagError>>>,
 }
 
 impl Level {
@@ -90,7 +89,7 @@ impl Level {
             let Some(found) = self.links.get(self.asked) else { return };
             if let Found::Shard(cid) = found {
                 let (dag, cid) = (dag.clone(), *cid);
-                self.flying.push_back(task::spawn(async move { dag.unixfs(&cid).await }));
+                self.flying.push_back(task::ahead(async move { dag.unixfs(&cid).await }));
             }
             self.asked = self.asked.saturating_add(1);
         }
@@ -120,7 +119,11 @@ impl Dag {
         let root = self.unixfs(cid).await?;
         let dag = self.clone();
         task::detach(async move {
-            if let Err(error) = dag.list(root, &out).await {
+            let listed = tokio::select! {
+                () = out.closed() => return,
+                listed = dag.list(root, &out) => listed,
+            };
+            if let Err(error) = listed {
                 // A reader that is gone wants no error either.
                 let _ = out.send(Err(error)).await;
             }
@@ -149,7 +152,7 @@ impl Dag {
                 }
                 Some(Found::Shard(cid)) => {
                     let node = match level.flying.pop_front() {
-                        Some(asked) => task::join(asked).await?,
+                        Some(asked) => asked.join().await?,
                         None => self.unixfs(&cid).await?,
                     };
                     let shard = matches!(&node, Unixfs::Node(_, fs) if fs.kind == Kind::Shard);

@@ -17,6 +17,11 @@ impl<B> Held<B> {
     pub fn new(body: B, until: Option<impl Send + 'static>) -> Self {
         Self { body, _until: until.map(|value| Box::new(value) as Box<dyn Send>) }
     }
+
+    /// The same body, which keeps this instead.
+    pub fn with(self, until: impl Send + 'static) -> Self {
+        Self::new(self.body, Some(until))
+    }
 }
 
 impl<B: Body + Unpin> Body for Held<B> {

@@ -84,6 +84,13 @@ impl Refusal {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", details)
     }
 
+    /// 429: as many are being answered as may be.
+    pub fn busy(details: &str) -> Self {
+        let extra = Some((RETRY_AFTER, HeaderValue::from_static("1")));
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self { extra, ..Self::new(status, "TOO_MANY_REQUESTS", details) }
+    }
+
     /// 503: neither now, nor an error.
     pub fn not_ready(details: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", details)

@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONNECTION, CONTENT_TYPE,
@@ -34,17 +34,25 @@ use hyper::header::{
 };
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::body::{BODY_TIME, Bodies};
 use self::error::Refusal;
+use self::model::{PinResults, PinStatus};
 use crate::http::trailers::NextRequest;
-use crate::http::{Answer, Peer};
+use crate::http::{Answer, Held, Peer};
 use crate::metrics::Metrics;
-use crate::node::service::{self, About, Access, Need};
+use crate::node::service::{self, About, Access, Filter, Need};
 
-type Reply = Response<Full<Bytes>>;
+type Reply = Response<Held<Full<Bytes>>>;
+
+/// Bytes of a page from which on it is long.
+const LONG_PAGE_BYTES: u64 = 256 << 10;
+/// Long pages at a time that wait for their readers.
+const LONG_PAGES_MAX: usize = 64;
 
 /// Whether the service takes requests: not before the daemon is up, and not while it stops.
 #[derive(Clone)]
@@ -86,6 +94,7 @@ pub struct Service {
     pins: service::Service,
     settings: Arc<Settings>,
     bodies: Bodies,
+    pages: Arc<Semaphore>,
     readiness: Readiness,
     metrics: Metrics,
 }
@@ -132,8 +141,9 @@ impl Service {
         readiness: Readiness,
         metrics: Metrics,
     ) -> Self {
-        let bodies = Bodies::new(BODY_TIME);
-        Self { pins, settings: Arc::new(settings), bodies, readiness, metrics }
+        let (settings, bodies) = (Arc::new(settings), Bodies::new(BODY_TIME));
+        let pages = Arc::new(Semaphore::new(LONG_PAGES_MAX));
+        Self { pins, settings, bodies, pages, readiness, metrics }
     }
 
     async fn dispatch(&self, request: Request<Incoming>) -> Result<Reply, Refusal> {
@@ -162,8 +172,7 @@ impl Service {
         let who = self.admit(&parts)?;
         if parts.method == Method::GET {
             let filter = query::filter(parts.uri.query().unwrap_or_default())?;
-            let found = self.pins.find(&who, &filter).await?;
-            return Ok(json_of(StatusCode::OK, &model::results(&found, &self.delegates())));
+            return self.page(&who, &filter).await;
         }
         let ask = model::ask(&self.bodies.json(&parts.headers, body).await?)?;
         Ok(self.told(StatusCode::ACCEPTED, &self.pins.add(&who, ask).await?))
@@ -195,8 +204,20 @@ impl Service {
         Ok(self.pins.admit(admit::secret(&parts.headers)?, need, &about)?)
     }
 
+    /// A page of requests. A long one keeps its place until it has been sent.
+    async fn page(&self, who: &Access, filter: &Filter) -> Result<Reply, Refusal> {
+        let found = self.pins.find(who, filter).await?;
+        let reply = json_of(StatusCode::OK, &PinResults::of(&found, &self.delegates()));
+        if reply.body().size_hint().lower() <= LONG_PAGE_BYTES {
+            return Ok(reply);
+        }
+        let place = Arc::clone(&self.pages).try_acquire_owned();
+        let place = place.map_err(|_| Refusal::busy("too many long pages: lower the limit"))?;
+        Ok(reply.map(|body| body.with(place)))
+    }
+
     fn told(&self, status: StatusCode, request: &service::Request) -> Reply {
-        json_of(status, &model::status(request, &self.delegates()))
+        json_of(status, &PinStatus::of(request, &self.delegates()))
     }
 
     /// Addresses that the client's node may connect with, each once.
@@ -216,7 +237,7 @@ impl Service {
 }
 
 impl Answer for Service {
-    type Body = Full<Bytes>;
+    type Body = Held<Full<Bytes>>;
 
     // No reply has trailers: `next` stays unused.
     async fn answer(&self, request: Request<Incoming>, _next: NextRequest) -> Reply {
@@ -237,14 +258,16 @@ impl Answer for Service {
 }
 
 fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Full::default());
+    let mut reply = Response::new(Held::new(Full::default(), None::<()>));
     *reply.status_mut() = status;
     reply
 }
 
-fn json_of(status: StatusCode, value: &Value) -> Reply {
+fn json_of(status: StatusCode, value: &impl Serialize) -> Reply {
     let mut reply = empty(status);
-    *reply.body_mut() = Full::new(value.to_string().into());
+    // Texts and numbers by name can always be written.
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    *reply.body_mut() = Held::new(Full::new(text.into()), None::<()>);
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
 }

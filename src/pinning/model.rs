@@ -14,9 +14,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use super::error::Refusal;
 use crate::clock;
@@ -124,41 +123,70 @@ fn names_a_peer(origin: &str) -> bool {
     spelled && (format!("/p2p/{id}").parse::<Target>().is_ok() || cid::parse(id).is_ok())
 }
 
-/// A request as the API tells of it.
-pub fn status(request: &Request, delegates: &[String]) -> Value {
-    let created = UNIX_EPOCH.checked_add(Duration::from_micros(request.created));
-    let mut pin = json!({ "cid": request.cid });
-    if !request.name.is_empty() {
-        pin["name"] = request.name.as_str().into();
-    }
-    if !request.origins.is_empty() {
-        pin["origins"] = json!(request.origins);
-    }
-    if !request.meta.is_empty() {
-        pin["meta"] = json!(request.meta);
-    }
-    let mut told = json!({
-        "requestid": request.id,
-        "status": request.status.name(),
-        "created": clock::rfc3339(created.unwrap_or(UNIX_EPOCH)),
-        "pin": pin,
-        "delegates": delegates,
-    });
-    if !request.info.is_empty() {
-        told["info"] = json!(request.info);
-    }
-    told
+/// A request as the API tells of it, without what it has not.
+#[derive(Serialize)]
+pub struct PinStatus<'a> {
+    requestid: &'a str,
+    status: &'static str,
+    created: String,
+    pin: Asked<'a>,
+    delegates: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<&'a BTreeMap<String, String>>,
 }
 
-/// A page of them.
-pub fn results(found: &Found, delegates: &[String]) -> Value {
-    let results: Vec<Value> =
-        found.results.iter().map(|request| status(request, delegates)).collect();
-    json!({ "count": found.count, "results": results })
+/// What was asked for.
+#[derive(Serialize)]
+struct Asked<'a> {
+    cid: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    origins: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a BTreeMap<String, String>>,
+}
+
+impl<'a> PinStatus<'a> {
+    /// A request with the addresses that its client may connect with.
+    pub fn of(request: &'a Request, delegates: &'a [String]) -> Self {
+        let created = UNIX_EPOCH.checked_add(Duration::from_micros(request.created));
+        let some = |map: &'a BTreeMap<String, String>| Some(map).filter(|map| !map.is_empty());
+        Self {
+            requestid: &request.id,
+            status: request.status.name(),
+            created: clock::rfc3339(created.unwrap_or(UNIX_EPOCH)),
+            pin: Asked {
+                cid: &request.cid,
+                name: &request.name,
+                origins: &request.origins,
+                meta: some(&request.meta),
+            },
+            delegates,
+            info: some(&request.info),
+        }
+    }
+}
+
+/// A page of them, and how many there are.
+#[derive(Serialize)]
+pub struct PinResults<'a> {
+    count: u64,
+    results: Vec<PinStatus<'a>>,
+}
+
+impl<'a> PinResults<'a> {
+    /// What was found.
+    pub fn of(found: &'a Found, delegates: &'a [String]) -> Self {
+        let results = found.results.iter().map(|request| PinStatus::of(request, delegates));
+        Self { count: found.count, results: results.collect() }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::node::service::Status;
 
@@ -231,13 +259,15 @@ mod tests {
             meta: BTreeMap::new(),
             info: BTreeMap::new(),
         };
-        let told = status(&request, &["/p2p/x".into()]);
+        let delegates = ["/p2p/x".to_owned()];
+        let told = serde_json::to_value(PinStatus::of(&request, &delegates)).unwrap();
         let expected = json!({
             "requestid": "1", "status": "queued", "created": "2020-07-27T17:32:28.276Z",
             "pin": {"cid": "bafkqaaa"}, "delegates": ["/p2p/x"],
         });
         assert_eq!(told, expected);
         let found = Found { count: 7, results: vec![request] };
-        assert_eq!(results(&found, &["/p2p/x".into()])["count"], 7);
+        let told = serde_json::to_value(PinResults::of(&found, &delegates)).unwrap();
+        assert_eq!(told, json!({"count": 7, "results": [expected]}));
     }
 }

@@ -86,7 +86,7 @@ async fn origins(router: &Router, path: &Path) -> Vec<String> {
         return Vec::new();
     }
     let Some(me) = router.node.myself() else {
-        tracing::warn!("offline: a remote pin may fail if nobody else provides {path}");
+        tracing::info!("offline: a remote pin may fail if nobody else provides {path}");
         return Vec::new();
     };
     let mut addresses: Vec<String> = me.addresses.iter().map(ToString::to_string).collect();

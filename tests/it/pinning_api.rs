@@ -263,6 +263,33 @@ fn slow_and_many_clients_are_bounded() {
 }
 
 #[test]
+fn long_pages_end_early_and_lose_nothing() {
+    let service = Pinning::start();
+    let meta =
+        json!({"a": "x".repeat(16 << 10), "b": "y".repeat(16 << 10), "c": "z".repeat(16 << 10)});
+    let made: Vec<String> = (0..200)
+        .map(|n| service.add(&json!({"cid": IDENTITY, "name": n.to_string(), "meta": meta})))
+        .map(|told| told["requestid"].as_str().unwrap().to_owned())
+        .collect();
+    made.iter().for_each(|id| drop(service.settled(id)));
+    let (mut seen, mut before) = (Vec::new(), String::new());
+    loop {
+        let answer = service.ask("GET", &format!("/pins?limit=1000{before}"), None);
+        assert!(answer.status == 200 && answer.body.len() < 5 << 20, "{}", answer.body.len());
+        let page = answer.json();
+        let results = page["results"].as_array().unwrap();
+        let ids = results.iter().map(|told| told["requestid"].as_str().unwrap().to_owned());
+        seen.extend(ids);
+        if page["count"] == results.len() {
+            break;
+        }
+        before = format!("&before={}", results.last().unwrap()["created"].as_str().unwrap());
+    }
+    seen.reverse();
+    assert_eq!(seen, made);
+}
+
+#[test]
 fn pages_of_every_origin_may_ask_and_probes_need_no_token() {
     let service = Pinning::start();
     let mut connection = Connection::open(&service.address);

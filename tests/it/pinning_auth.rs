@@ -265,8 +265,13 @@ fn each_command_opens_to_the_scopes_that_are_enough_and_to_no_other() {
     assert!(all.len() > 100, "{}", all.len());
     for command in all {
         let known = [READ, PIN, ADMIN, LOCAL].iter().any(|list| list.contains(&command.as_str()));
-        let there = doors.rpc(&mut connection, &command, Some("own")) != 404;
         assert!(known, "{command} is in no list");
+        // What stands behind a command in a path is its argument.
+        let parent = command.rsplit_once('/').map(|(parent, _)| parent);
+        if parent.is_some_and(|parent| ADMIN.contains(&parent)) {
+            continue;
+        }
+        let there = doors.rpc(&mut connection, &command, Some("own")) != 404;
         assert_eq!(there, !LOCAL.contains(&command.as_str()), "{command}");
     }
     doors.daemon.stop();

@@ -73,9 +73,13 @@ impl Default for Filter {
 pub struct Found {
     /// All that the filter finds, beyond its limit, too.
     pub count: u64,
-    /// The newest of them.
+    /// The newest of them: up to the filter's limit, or as many as take [`PAGE_MAX_BYTES`].
     pub results: Vec<Request>,
 }
+
+/// Bytes of rows after which a page ends early: a thousand requests may have 64 MiB of texts. What is
+/// left is counted, and found before the last of the page.
+pub const PAGE_MAX_BYTES: usize = 4 << 20;
 
 impl Match {
     /// Whether a name is found by a text that [`Self::text`] has prepared.
@@ -269,10 +273,14 @@ impl<'a> Finding<'a> {
 
     /// Reads what is given. One that was removed meanwhile is left out, though it was counted.
     fn found(&self, count: u64, newest: impl Iterator<Item = u64>) -> Result<Found, StoreError> {
-        let mut rows = Vec::new();
+        let (mut rows, mut bytes) = (Vec::new(), 0usize);
         for created in newest {
-            if let Some(row) = row_of(self.core, self.account.tenant, created)? {
-                rows.push((created, row));
+            let key = keys::request(self.account.tenant, created);
+            let Some(value) = self.core.tenant_row(&key)? else { continue };
+            rows.push((created, Row::decode(&value).ok_or_else(|| damaged(&key))?));
+            bytes = bytes.saturating_add(value.len());
+            if bytes >= PAGE_MAX_BYTES {
+                break;
             }
         }
         let book = self.account.open(self.core, self.state)?;
