@@ -102,6 +102,13 @@ async fn a_flood_of_one_tenant_hardly_delays_the_others() {
     }
 }
 
+/// KiB that the process takes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 /// The slowest but one in a hundred.
 async fn p99<F: Future<Output = u64>>(
     what: &str,
@@ -132,12 +139,13 @@ async fn looking_costs_what_is_looked_for() {
         fill(&store, tenant, each, |n| if n % 10 == 0 { Status::Failed } else { Status::Pinned });
     }
     let service = node(&store).service();
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), resident());
     for tenant in 1..=tenants {
         let who = access(&service, tenant, Limits::default());
         assert_eq!(service.find(&who, &all()).await.unwrap().count, each);
     }
-    eprintln!("{tenants} books of {each} opened in {:?}", begun.elapsed());
+    let grown = resident().saturating_sub(before);
+    eprintln!("{tenants} books of {each} opened in {:?}, {grown} KiB", begun.elapsed());
     let who = access(&service, 1, Limits::default());
     let (service, who) = (&service, &who);
     let at = |n: u32| u64::from(n).wrapping_mul(7919) % each;
