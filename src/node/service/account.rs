@@ -116,11 +116,14 @@ impl Account {
     }
 }
 
+/// Looks at a row's key and value; `false` ends it.
+type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError> + 'a;
+
 /// Visits the rows under a prefix, a page at a time, until `visit` says `false`.
 pub(super) fn each_row(
     core: &Core,
     prefix: &[u8],
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), StoreError> {
     let mut after: Option<Bytes> = None;
     loop {

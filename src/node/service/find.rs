@@ -133,6 +133,9 @@ impl Service {
     }
 }
 
+/// Whether a row, by its key and value, is looked for; `None` for one that does not parse.
+type Pick<'a> = dyn Fn(&[u8], &[u8]) -> Option<bool> + 'a;
+
 /// One look through a tenant's requests.
 struct Finding<'a> {
     state: &'a State,
@@ -201,11 +204,7 @@ impl<'a> Finding<'a> {
     }
 
     /// Pages of rows under a prefix: those that `pick` takes, and whose status and time fit.
-    fn pages(
-        &self,
-        prefix: &Bytes,
-        pick: &dyn Fn(&[u8], &[u8]) -> Option<bool>,
-    ) -> Result<Vec<u64>, StoreError> {
+    fn pages(&self, prefix: &Bytes, pick: &Pick<'_>) -> Result<Vec<u64>, StoreError> {
         let (mut found, mut after) = (Vec::new(), None::<Bytes>);
         loop {
             let page = self.core.tenant_rows(prefix, after.as_deref(), PAGE_ROWS)?;

@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn an_index_is_a_map_of_statuses() {
         let seed = rand::random();
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         let (mut index, mut model) = (Index::default(), BTreeMap::new());
         for _ in 0..3_000 {

@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn nobody_has_more_than_a_limit_and_everything_has_its_turn() {
         let seed = rand::random();
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         let workers = 20;
         let limits: Vec<Option<u32>> =

@@ -92,7 +92,7 @@ pub(super) fn human(bytes: u64) -> String {
     let power = (bytes.ilog2() / 10).clamp(1, 6);
     let unit = UNITS.get(power as usize - 1).unwrap_or(&"EiB");
     // In tenths, so that nothing is rounded up to a whole that is not there.
-    let tenths = u128::from(bytes) * 10 >> (10 * power);
+    let tenths = (u128::from(bytes) * 10) >> (10 * power);
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn promises_never_pass_a_limit() {
         let seed = rand::random();
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         let limits = Limits { bytes: Some(1000), pin_bytes: Some(400), ..Limits::default() };
         let (mut used, mut flying) = (Used::default(), Vec::<Promise>::new());

@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn rows_read_back_and_nothing_else_does() {
         let seed = rand::random();
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut rng = StdRng::seed_from_u64(seed);
         for _ in 0..2_000 {
             let row = any_row(&mut rng);

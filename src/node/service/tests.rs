@@ -1,13 +1,17 @@
 //! The service over a store in memory and peers that are made up: what is found is what a naive filter
 //! finds, what is used is what is pinned, and no limit is passed.
 
+#[cfg(test)]
 mod oracle;
+#[cfg(test)]
 mod scale;
+#[cfg(test)]
 mod working;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -75,10 +79,15 @@ struct Peers {
     ours: Store,
     delay: Duration,
     sent: Arc<AtomicU64>,
+    /// When each block was asked for.
+    asked: Asked,
 }
+
+type Asked = Arc<Mutex<HashMap<Cid, Instant>>>;
 
 impl Session for Peers {
     fn fetch(&self, cid: Cid) -> BoxFuture<'_, Result<Block, ExchangeError>> {
+        self.asked.lock().unwrap().entry(cid).or_insert_with(Instant::now);
         Box::pin(async move {
             tokio::time::sleep(self.delay).await;
             let Some(block) = self.theirs.core().get(&cid)? else {
@@ -97,12 +106,18 @@ impl Session for Peers {
 
 /// A node with such peers, and a count of the bytes that they sent.
 fn online(ours: &Store, theirs: &Store, delay: Duration) -> (Node, Arc<AtomicU64>) {
-    let sent = Arc::<AtomicU64>::default();
-    let (theirs, sent_too) = (theirs.clone(), Arc::clone(&sent));
-    let peers = Peers { theirs, ours: ours.clone(), delay, sent: sent_too };
+    let (node, sent, _) = watched(ours, theirs, delay);
+    (node, sent)
+}
+
+/// The same, and when they were asked for what.
+fn watched(ours: &Store, theirs: &Store, delay: Duration) -> (Node, Arc<AtomicU64>, Asked) {
+    let (sent, asked) = (Arc::<AtomicU64>::default(), Asked::default());
+    let (theirs, told) = (theirs.clone(), (Arc::clone(&sent), Arc::clone(&asked)));
+    let peers = Peers { theirs, ours: ours.clone(), delay, sent: told.0, asked: told.1 };
     let mut node = node(ours);
     node.dag = Dag::new(ours.clone()).asking(Box::new(peers), Patience::Endless);
-    (node, sent)
+    (node, sent, asked)
 }
 
 /// A worker, until it is dropped or stopped.
@@ -128,7 +143,7 @@ impl Worker {
 /// Waits until so many requests of a tenant have a status.
 async fn until(service: &Service, who: &Access, status: Status, count: u64) {
     let filter = Filter { status: vec![status], limit: 1, ..Filter::default() };
-    let since = std::time::Instant::now();
+    let since = Instant::now();
     loop {
         let found = service.find(who, &filter).await.unwrap().count;
         if found == count {

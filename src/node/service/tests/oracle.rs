@@ -195,7 +195,7 @@ fn holds(filter: &Filter, Expected { request, cid, .. }: &Expected) -> bool {
 async fn what_is_found_is_what_a_naive_filter_finds() {
     for _ in 0..4 {
         let seed = rand::random();
-        println!("seed {seed}");
+        eprintln!("seed {seed}");
         let mut world = World::new(seed);
         for n in 0..300 {
             world.step().await;

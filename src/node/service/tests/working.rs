@@ -1,7 +1,5 @@
 //! The worker: what it fetches, gives up, puts back and lets go.
 
-use std::time::Instant;
-
 use super::*;
 use crate::node::Error;
 use crate::store::pin::now;
