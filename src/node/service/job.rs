@@ -36,6 +36,14 @@ use crate::store::{Core, Intent, StoreError};
 const ROUNDS: usize = 3;
 /// Time for an origin to be dialled.
 const DIAL_TIME: Duration = Duration::from_secs(30);
+/// Pauses between tries to dial an origin. The first is short and odd: a client dials our delegates while
+/// we dial it, and two TCP dials that meet from the same ports fail both.
+const DIAL_PAUSES: [Duration; 4] = [
+    Duration::from_millis(730),
+    Duration::from_secs(5),
+    Duration::from_secs(20),
+    Duration::from_secs(60),
+];
 /// Bytes by which a promise is raised at a time, where the limit lets it.
 const STEP_BYTES: u64 = 16 << 20;
 
@@ -388,7 +396,13 @@ async fn dial(node: &Node, origins: &[String], private: bool) {
     let targets = origins.iter().filter_map(|origin| origin.parse().ok());
     let targets = targets.filter_map(|target| admitted(target, private)).collect();
     let dial = |target: Target| async move {
-        let _ = tokio::time::timeout(DIAL_TIME, node.swarm_connect(&target)).await;
+        for pause in DIAL_PAUSES {
+            let dialled = tokio::time::timeout(DIAL_TIME, node.swarm_connect(&target)).await;
+            if dialled.is_ok_and(|connected| connected.is_ok()) {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
     };
     let dials: FuturesUnordered<_> = Target::group(targets).into_iter().map(dial).collect();
     dials.for_each(|()| async {}).await;
