@@ -51,7 +51,7 @@ mod tests {
             .map(|ms| (0..100).filter(|_| bucket.take(50, at(ms)).is_ok()).count())
             .sum::<usize>();
         assert!((598..=601).contains(&taken), "{taken}");
-        assert_eq!(bucket.take(50, at(10_000)), Err(Duration::from_secs(1)));
+        assert_eq!(bucket.take(50, at(9_999)), Err(Duration::from_secs(1)));
         assert_eq!(bucket.take(50, at(11_000)), Ok(()));
         let mut closed = Bucket::full(begin);
         assert_eq!(closed.take(0, begin), Ok(()));
