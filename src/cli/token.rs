@@ -82,10 +82,13 @@ impl Issue {
     }
 }
 
+/// How a reply is printed.
+type Print = fn(&Value) -> Result<(), CliError>;
+
 impl Token {
     /// Does it, and prints what came of it.
     pub async fn run(self, link: &Link) -> Result<(), CliError> {
-        let (ask, print): (Ask, fn(&Value) -> Result<(), CliError>) = match self {
+        let (ask, print): (Ask, Print) = match self {
             // The secret alone on standard output, for whoever keeps it in a variable.
             Self::Issue(issue) => (issue.ask(), |reply| {
                 eprintln!("token {}, shown once:", safe(text(reply, "Id")));

@@ -120,7 +120,8 @@ impl Service {
             };
             self.node.store().run(work).await
         };
-        Ok(*self.state().loaded.get_or_try_init(read).await?)
+        self.state().loaded.get_or_try_init(read).await?;
+        Ok(())
     }
 
     /// What a tenant uses: bytes that its pins hold, and bytes promised to what is being fetched.
