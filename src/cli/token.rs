@@ -82,7 +82,7 @@ impl Issue {
     }
 }
 
-/// Prints a reply.
+/// How a reply is printed.
 type Print = fn(&Value) -> Result<(), CliError>;
 
 impl Token {

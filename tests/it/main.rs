@@ -53,6 +53,7 @@ mod pin_remote;
 mod pinning_api;
 mod pinning_auth;
 mod pinning_queue;
+mod pinning_time;
 mod pins;
 mod pins_soak;
 mod power;
