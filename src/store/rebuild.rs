@@ -190,3 +190,29 @@ impl Core {
         Ok(new.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::Store;
+    use crate::store::tenants::TenantBatch;
+
+    #[test]
+    fn rows_of_tenants_are_taken_over_as_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let row = |n: u32| Bytes::from(n.to_be_bytes().to_vec());
+        let core = Store::open(folder.path()).unwrap().core();
+        let mut batch = TenantBatch::default();
+        (0..3000).for_each(|n| batch.put(row(n), row(n / 2)));
+        core.write_tenants(batch).unwrap();
+        core.backend.flush().unwrap();
+        drop(core);
+        std::fs::write(folder.path().join(ROWS).join("DAMAGED"), "").unwrap();
+        let core = Store::open(folder.path()).unwrap().core();
+        assert!(!Rocks::is_damaged(&folder.path().join(ROWS)));
+        let rows = core.tenant_rows(b"", None, 9999).unwrap();
+        assert!(rows.into_iter().eq((0..3000).map(|n| (row(n), row(n / 2)))));
+    }
+}
