@@ -86,6 +86,14 @@ async fn time_to_start(flood: u64, each: u64) -> [Duration; 2] {
     let left = service.queue().iter().map(|line| line.ready).sum::<u64>();
     assert!(flood == 0 || left > 0, "the flood ended before the others did");
     worker.stop().await;
+    // Another process finds every request, and nothing is being fetched any more.
+    let again = super::node(&ours).service();
+    let one = access(&again, 1, Limits::default());
+    let count = |status| Filter { status, limit: 1, ..Filter::default() };
+    let found = again.find(&one, &count(Status::ALL.to_vec())).await.unwrap();
+    assert_eq!(found.count, flood);
+    let found = again.find(&one, &count(vec![Status::Pinning, Status::Failed])).await.unwrap();
+    assert_eq!(found.count, 0);
     waits.sort_unstable();
     let told = [waits[waits.len() / 2], waits[waits.len() - 1]];
     eprintln!("{flood} before: {:?} in the middle, {:?} the last; {left} left", told[0], told[1]);

@@ -286,3 +286,30 @@ async fn what_others_hold_makes_no_room_when_it_is_replaced() {
     assert_eq!(service.used(&who.tenant).await.unwrap(), (100, 0));
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn what_has_come_for_a_pin_in_flight_is_not_collected() {
+    let (ours, theirs) = stores();
+    let leaves = [leaf(1, 1000), leaf(2, 1000)];
+    let root = parent(&[&leaves[0], &leaves[1]], 1000);
+    theirs.core().put_unpinned(&[root.clone(), leaves[0].clone()]).unwrap();
+    let (node, sent) = online(&ours, &theirs, MS);
+    let service = node.service();
+    let who = access(&service, 1, Limits::default());
+    let worker = Worker::start(&service, Working::default());
+    let request = service.add(&who, ask(root.cid())).await.unwrap();
+    let since = Instant::now();
+    while sent.load(Ordering::Relaxed) < root.data().len() as u64 + 1000 {
+        assert!(since.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(MS).await;
+    }
+    let collect = || async {
+        let mut freed = node.gc().await;
+        while freed.recv().await.is_some() {}
+        [root.cid(), leaves[0].cid()].map(|cid| ours.core().stat(cid).unwrap().is_some())
+    };
+    assert_eq!(collect().await, [true, true]);
+    service.remove(&who, &request.id).await.unwrap();
+    worker.stop().await;
+    assert_eq!(collect().await, [false, false]);
+}
