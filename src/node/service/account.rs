@@ -38,6 +38,9 @@ pub(super) struct Account {
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub index: Index,
+    /// When the newest request was made that there ever was, in microseconds since 1970: a fetch that
+    /// ends late must not take another request for its own.
+    pub newest: u64,
     loaded: bool,
     /// The tenant is being removed: nothing comes in any more.
     pub closed: bool,
@@ -98,6 +101,7 @@ impl Account {
                 Ok(true)
             })?;
             book.index = Index::of_newest_first(times);
+            book.newest = book.index.last().unwrap_or(0);
             let used = core.tenant_row(&keys::used(self.tenant))?;
             let bytes = used.and_then(|row| keys::split_used(&row)).unwrap_or(0);
             lock(&self.used).bytes = bytes;

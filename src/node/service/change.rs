@@ -169,8 +169,7 @@ impl State {
         }
         quota::may_add(&tenant.limits, live).map_err(Error::Quota)?;
         let priority = ask.priority()?;
-        let after = book.index.last().map_or(0, |last| last.saturating_add(TICK));
-        let created = this_tick().max(after);
+        let created = this_tick().max(book.newest.saturating_add(TICK));
         let row = Row {
             status: Status::Queued,
             tries: 0,
@@ -188,6 +187,7 @@ impl State {
         };
         put_rows(&mut rows, number, created, &row);
         core.log_tenants(rows)?;
+        book.newest = created;
         self.apply(number, &mut book, &effects);
         book.index.insert(Status::Queued, created);
         lock(&self.queue).push((number, created), priority, 0);

@@ -313,3 +313,17 @@ async fn what_has_come_for_a_pin_in_flight_is_not_collected() {
     worker.stop().await;
     assert_eq!(collect().await, [false, false]);
 }
+
+#[tokio::test]
+async fn no_request_has_the_time_of_one_that_was_removed() {
+    let (ours, theirs) = stores();
+    let service = online(&ours, &theirs, MS).0.service();
+    let who = access(&service, 1, Limits::default());
+    let mut last = 0;
+    for n in 0..50 {
+        let request = service.add(&who, ask(leaf(n, 9).cid())).await.unwrap();
+        assert!(request.created > last);
+        last = request.created;
+        service.remove(&who, &request.id).await.unwrap();
+    }
+}
