@@ -343,6 +343,12 @@ async fn fetch_all(node: &Node, errand: &Errand, intent: &Intent) -> Result<(), 
 }
 
 impl Errand {
+    /// The request's row as it is now.
+    pub fn row_now(&self, core: &Core) -> Result<Row, StoreError> {
+        let row = row_of(core, self.tenant.number, self.created)?;
+        row.filter(|row| row.random == self.row.random).ok_or_else(gone)
+    }
+
     fn keep(
         &self,
         core: &Core,
@@ -371,7 +377,7 @@ impl Errand {
             if book.index.status(self.created) != Some(Status::Pinning) {
                 return Err(gone());
             }
-            let mut row = row_of(core, number, self.created)?.ok_or_else(gone)?;
+            let mut row = self.row_now(core)?;
             holds.take(&cid, weight.bytes, weight.blocks)?;
             if let Some(kept) = row.keeps.take() {
                 holds.let_go(&kept)?;

@@ -217,7 +217,7 @@ impl State {
         if book.index.status(created) != Some(Status::Pinning) {
             return Ok(());
         }
-        let mut row = row_of(core, number, created)?.ok_or_else(gone)?;
+        let mut row = errand.row_now(core)?;
         row.status = Status::Queued;
         if let Some(reason) = reason {
             let wait = WAITS.get(usize::from(row.tries)).or(WAITS.last()).copied();
@@ -243,7 +243,7 @@ impl State {
             if book.index.status(created) != Some(Status::Pinning) {
                 return Err(gone());
             }
-            let mut row = row_of(core, number, created)?.ok_or_else(gone)?;
+            let mut row = errand.row_now(core)?;
             if let Some(kept) = row.keeps.take() {
                 holds.let_go(&kept)?;
             }
