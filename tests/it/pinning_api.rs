@@ -236,8 +236,8 @@ fn quotas_and_rates_are_told_with_their_own_statuses() {
     assert_eq!(service.ask("DELETE", &at, None).status, 202);
     service.add(&pin);
     service.repo.ok(["tenant", "limits", "acme", "--max-rate=1"]);
-    let asked = (0..20).map(|_| service.ask("GET", "/pins", None));
-    let refused = asked.into_iter().find(|answer| answer.status != 200).expect("a refusal");
+    let mut asked = (0..20).map(|_| service.ask("GET", "/pins", None));
+    let refused = asked.find(|answer| answer.status != 200).expect("a refusal");
     assert_eq!((refused.status, failure(&refused).0.as_str()), (429, "TOO_MANY_REQUESTS"));
     let wait: u64 = refused.field("Retry-After").parse().unwrap();
     assert!((1..=2).contains(&wait), "{wait} s");
