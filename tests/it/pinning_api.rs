@@ -221,6 +221,31 @@ fn requests_that_cannot_be_meant_are_refused_with_a_reason() {
 }
 
 #[test]
+fn quotas_and_rates_are_told_with_their_own_statuses() {
+    let service = Pinning::start();
+    service.repo.ok(["tenant", "limits", "acme", "--max-pins=2"]);
+    let pin = json!({"cid": IDENTITY});
+    let made = [service.add(&pin), service.add(&pin)];
+    let full = service.ask("POST", "/pins", Some(&pin));
+    assert_eq!((full.status, failure(&full).0.as_str()), (409, "INSUFFICIENT_FUNDS"));
+    // In the place of one of them it still fits; and without one of them.
+    let at = format!("/pins/{}", made[0]["requestid"].as_str().unwrap());
+    let replaced = service.ask("POST", &at, Some(&pin));
+    assert_eq!(replaced.status, 202, "{}", replaced.text());
+    let at = format!("/pins/{}", made[1]["requestid"].as_str().unwrap());
+    assert_eq!(service.ask("DELETE", &at, None).status, 202);
+    service.add(&pin);
+    service.repo.ok(["tenant", "limits", "acme", "--max-rate=1"]);
+    let mut asked = (0..20).map(|_| service.ask("GET", "/pins", None));
+    let refused = asked.find(|answer| answer.status != 200).expect("a refusal");
+    assert_eq!((refused.status, failure(&refused).0.as_str()), (429, "TOO_MANY_REQUESTS"));
+    let wait: u64 = refused.field("Retry-After").parse().unwrap();
+    assert!((1..=2).contains(&wait), "{wait} s");
+    std::thread::sleep(Duration::from_secs(wait));
+    assert_eq!(service.ask("GET", "/pins", None).status, 200);
+}
+
+#[test]
 fn slow_and_many_clients_are_bounded() {
     let service = Pinning::start();
     let resident = || {

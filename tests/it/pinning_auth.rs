@@ -282,6 +282,26 @@ fn each_command_opens_to_the_scopes_that_are_enough_and_to_no_other() {
     doors.daemon.stop();
 }
 
+/// What a secret opens of a request that another has made: looking at lists, at it, making one,
+/// replacing it and removing it.
+fn tried(doors: &Doors, pin: &str, secret: &str, body: &str) -> [u16; 5] {
+    let secret = Some(secret);
+    let id = doors.add(pin, CID, "ci/1")["requestid"].as_str().unwrap().to_owned();
+    let replaced = doors.pins("POST", &format!("/pins/{id}"), secret, body);
+    let id = match replaced.status {
+        202 => replaced.json()["requestid"].as_str().unwrap().to_owned(),
+        _ => id,
+    };
+    let one = format!("/pins/{id}");
+    [
+        doors.pins("GET", "/pins", secret, "").status,
+        doors.pins("GET", &one, secret, "").status,
+        doors.pins("POST", "/pins", secret, body).status,
+        replaced.status,
+        doors.pins("DELETE", &one, secret, "").status,
+    ]
+}
+
 #[test]
 fn each_route_of_the_service_opens_to_the_tokens_that_are_enough() {
     let repo = Repo::for_daemon();
@@ -332,22 +352,7 @@ fn each_route_of_the_service_opens_to_the_tokens_that_are_enough() {
     let doors = Doors::start(repo);
     let body = json!({ "cid": CID, "name": "ci/1" }).to_string();
     for (who, secret, statuses) in callers {
-        let secret = Some(secret.as_str());
-        let id = doors.add(&pin, CID, "ci/1")["requestid"].as_str().unwrap().to_owned();
-        let one = format!("/pins/{id}");
-        let replaced = doors.pins("POST", &one, secret, &body);
-        let id = match replaced.status {
-            202 => replaced.json()["requestid"].as_str().unwrap().to_owned(),
-            _ => id,
-        };
-        let one = format!("/pins/{id}");
-        let told = [
-            doors.pins("GET", "/pins", secret, "").status,
-            doors.pins("GET", &one, secret, "").status,
-            doors.pins("POST", "/pins", secret, &body).status,
-            replaced.status,
-            doors.pins("DELETE", &one, secret, "").status,
-        ];
+        let told = tried(&doors, &pin, &secret, &body);
         assert_eq!(told, statuses, "{who}");
     }
     for (method, target) in
