@@ -63,7 +63,6 @@ const PIN: &[&str] = &[
     "dag/import",
     "dag/put",
     "pin/add",
-    "pin/queue",
     "pin/remote/add",
     "pin/remote/ls",
     "pin/remote/rm",

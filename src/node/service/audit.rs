@@ -1,8 +1,10 @@
 //! The audit: a line for every use of a token, in a file of the repository that is bounded.
 //!
 //! A secret that opens nothing is nobody's: whoever guesses would push out what is known of others,
-//! so those are counted, and the number stands in the next line.
+//! so those are counted, and the number stands in the next line. Of a token's refusals one a second has
+//! a line, for the same reason.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -70,8 +72,10 @@ impl Outcome {
 struct Open {
     file: Option<File>,
     bytes: u64,
-    /// Those of nobody since the last line.
+    /// Those of nobody since the last line, and refusals that got none.
     unknown: u64,
+    /// The second of the last refusal, and whose were written in it.
+    refused: (u64, HashSet<String>),
     failing: bool,
     uses: Uses,
 }
@@ -124,6 +128,16 @@ impl Audit {
         };
         let Some(folder) = &self.folder else { return };
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if outcome != Outcome::Admitted {
+            let (second, whose) = &mut open.refused;
+            if *second != since.as_secs() {
+                (*second, *whose) = (since.as_secs(), HashSet::new());
+            }
+            if !whose.insert(token.id.clone()) {
+                open.unknown = open.unknown.saturating_add(1);
+                return;
+            }
+        }
         let what: String = about.what.chars().take(WHAT_MAX_BYTES).collect();
         let line = json!({
             "time": since.as_millis() as u64,
@@ -132,7 +146,7 @@ impl Audit {
             "from": about.from.map(|from| from.to_string()),
             "what": what,
             "outcome": outcome.name(),
-            "unknown_before": open.unknown,
+            "unlisted_before": open.unknown,
         });
         let written = write(&mut open, folder, &format!("{line}\n"));
         match &written {
@@ -192,14 +206,16 @@ mod tests {
         audit.note(&about, Some(&token), Outcome::Admitted);
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         let line: serde_json::Value = serde_json::from_str(&read(FILE)).unwrap();
-        assert_eq!((&line["token"], &line["unknown_before"]), (&json!("5f2a"), &json!(3)));
+        assert_eq!((&line["token"], &line["unlisted_before"]), (&json!("5f2a"), &json!(3)));
         assert_eq!(read(FILE).lines().count(), 1, "a line break within what was done is escaped");
         let lines = 2 * FILE_MAX_BYTES / read(FILE).len() as u64;
         (0..lines).for_each(|_| audit.note(&about, Some(&token), Outcome::Rate));
+        assert!(read(FILE).lines().count() < 100, "one refusal a second");
+        (0..lines).for_each(|_| audit.note(&about, Some(&token), Outcome::Admitted));
         let sizes = [FILE, "audit.log.1"].map(|name| read(name).len() as u64);
         assert!(sizes.iter().all(|size| *size <= FILE_MAX_BYTES + 1000), "{sizes:?}");
         assert!(sizes.iter().sum::<u64>() > FILE_MAX_BYTES, "{sizes:?}");
-        let uses = Uses { admitted: 1, scope: 0, rate: lines, unknown: 3 };
+        let uses = Uses { admitted: 1 + lines, scope: 0, rate: lines, unknown: 3 };
         assert_eq!(audit.uses(), uses);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::index::Span;
 use super::{Access, Filter, Service, Status};
 use crate::node::Error;
 use crate::store::keys::tenants as keys;
@@ -73,40 +74,50 @@ impl Tenant {
     }
 }
 
-/// The tenants there are, by number.
+/// The tenants there are, by number and by name.
 #[derive(Debug, Default)]
-pub(super) struct Tenants(RwLock<BTreeMap<u32, Arc<Tenant>>>);
+pub(super) struct Tenants(RwLock<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    numbers: BTreeMap<u32, Arc<Tenant>>,
+    names: BTreeMap<String, u32>,
+}
 
 impl Tenants {
     /// Takes a tenant up, in the place of what was known of it.
     pub fn know(&self, tenant: Tenant) -> Arc<Tenant> {
         let tenant = Arc::new(tenant);
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.insert(tenant.number, Arc::clone(&tenant));
+        all.names.insert(tenant.name.clone(), tenant.number);
+        all.numbers.insert(tenant.number, Arc::clone(&tenant));
         tenant
     }
 
     /// Knows a tenant no longer.
     fn forget(&self, number: u32) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tenant) = all.numbers.remove(&number) {
+            all.names.remove(&tenant.name);
+        }
     }
 
     /// The tenant with that number.
     pub fn get(&self, number: u32) -> Option<Arc<Tenant>> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(&number).cloned()
+        all.numbers.get(&number).cloned()
     }
 
     /// The tenant of that name.
     pub fn named(&self, name: &str) -> Option<Arc<Tenant>> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.values().find(|tenant| tenant.name == name).cloned()
+        all.numbers.get(all.names.get(name)?).cloned()
     }
 
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Tenant>> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.values().cloned().collect()
+        all.numbers.values().cloned().collect()
     }
 }
 
@@ -245,29 +256,47 @@ impl Service {
     /// # Errors
     /// [`Error::Conflict`] for a tenant with requests without `force`; as [`Self::tenant`].
     pub async fn tenant_rm(&self, name: &str, force: bool) -> Result<(), Error> {
+        self.load().await?;
+        // To the end: the name is not given to another, nor a token issued for it, while its rows go.
+        let _one = self.state().changing.lock().await;
         let tenant = self.tenant(name).await?;
         if !force {
-            let who = Access::own(Arc::clone(&tenant));
-            let all = Filter { status: Status::ALL.to_vec(), limit: 1, ..Filter::default() };
-            let count = self.find(&who, &all).await?.count;
-            if count > 0 {
-                let why = format!("tenant {name} has {count} requests; --force removes them, too");
-                return Err(Error::Conflict(why));
-            }
+            self.close_empty(&tenant).await?;
         }
         self.revoke_all(name).await?;
         self.remove_all(&tenant).await?;
-        let _one = self.state().changing.lock().await;
         let (key, number) = (keys::tenant(name), tenant.number);
+        let tokens = self.state().tokens.forget(|token| token.tenant.as_deref() == Some(name));
         let write = move |core: &Core| {
             let mut batch = TenantBatch::default();
             batch.delete(key);
             batch.delete(keys::used(number));
+            tokens.iter().for_each(|hash| batch.delete(keys::token(hash)));
             core.write_tenants(batch)
         };
         self.node.store().run(write).await?;
         self.state().tenants.forget(number);
         Ok(())
+    }
+
+    /// Lets nothing more in for a tenant that has no requests.
+    async fn close_empty(&self, tenant: &Arc<Tenant>) -> Result<(), Error> {
+        let (state, number) = (Arc::clone(self.state()), tenant.number);
+        let work = move |core: &Core| {
+            let account = state.account(number);
+            let mut book = account.open(core, &state)?;
+            let count = book.index.count(&Status::ALL, Span::default());
+            book.closed = count == 0;
+            Ok::<_, StoreError>(count)
+        };
+        match self.node.store().run(work).await? {
+            0 => Ok(()),
+            count => {
+                let name = &tenant.name;
+                let why = format!("tenant {name} has {count} requests; --force removes them, too");
+                Err(Error::Conflict(why))
+            }
+        }
     }
 
     /// What a tenant has here. Looks at every DAG that anybody has pinned.

@@ -8,6 +8,8 @@ mod scale;
 #[cfg(test)]
 mod stress;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod working;
 
 use std::collections::HashMap;

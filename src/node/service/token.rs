@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Service;
+use super::account::lock;
 use super::audit::{About, Outcome};
 use super::rate::Bucket;
 use super::tenant::Tenant;
@@ -30,7 +31,7 @@ pub const PREFIX: &str = "hgt_";
 const SECRET_BYTES: usize = 32;
 /// Random bytes of an id.
 const ID_BYTES: usize = 8;
-/// Most tokens of a node, revoked and expired ones included.
+/// Most tokens of a node; beyond it, revoked and expired ones are forgotten.
 const TOKENS_MAX: usize = 100_000;
 /// Longest label and prefix of names, in bytes.
 const TEXT_MAX_BYTES: usize = 255;
@@ -272,6 +273,13 @@ impl Tokens {
         token
     }
 
+    /// Knows some of them no longer; gives the hashes of their secrets.
+    pub(super) fn forget(&self, which: impl Fn(&Token) -> bool) -> Vec<Hash> {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = all.extract_if(|_, known| which(&known.token()));
+        gone.map(|(hash, _)| hash).collect()
+    }
+
     fn list(&self) -> Vec<Arc<Known>> {
         self.all.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -288,10 +296,6 @@ impl Tokens {
             differ == 0 && known.token().is_live(now())
         })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Service {
@@ -357,13 +361,16 @@ impl Service {
         admitted
     }
 
+    /// Whether a token may do this now. What it may not do counts as a call, too.
     fn enough(&self, known: &Known, token: &Token, need: Need) -> Result<(), Refused> {
-        if !token.scopes.allow(need) {
-            return Err(Refused::Scope);
+        if let Some(rate) = token.rate {
+            let taken = lock(&known.bucket).take(rate, Instant::now());
+            taken.map_err(|retry_after| Refused::Rate { retry_after })?;
         }
-        let Some(rate) = token.rate else { return Ok(()) };
-        let taken = lock(&known.bucket).take(rate, Instant::now());
-        taken.map_err(|retry_after| Refused::Rate { retry_after })
+        match token.scopes.allow(need) {
+            true => Ok(()),
+            false => Err(Refused::Scope),
+        }
     }
 
     fn in_time(&self, tenant: &Tenant) -> Result<(), Refused> {
@@ -382,11 +389,8 @@ impl Service {
     pub async fn token_issue(&self, ask: TokenAsk) -> Result<(Arc<Token>, String), Error> {
         self.load().await?;
         let refuse = |why: String| Err(Error::Invalid(why));
-        if let Some(name) = &ask.tenant {
-            self.tenant(name).await?;
-            if ask.scopes.admin {
-                return refuse("a tenant's token reads and pins: admin is the operator's".into());
-            }
+        if ask.tenant.is_some() && ask.scopes.admin {
+            return refuse("a tenant's token reads and pins: admin is the operator's".into());
         }
         if ask.tenant.is_none() && (ask.cid.is_some() || ask.name_prefix.is_some()) {
             return refuse("only a tenant's token is for one CID or some names: name it".into());
@@ -396,6 +400,13 @@ impl Service {
             return refuse(format!("labels and prefixes have at most {TEXT_MAX_BYTES} bytes"));
         }
         let _one = self.state().changing.lock().await;
+        // Now that it cannot go away.
+        if let Some(name) = &ask.tenant {
+            self.tenant(name).await?;
+        }
+        if self.state().tokens.list().len() >= TOKENS_MAX {
+            self.forget_dead().await?;
+        }
         if self.state().tokens.list().len() >= TOKENS_MAX {
             return Err(Error::Quota(format!("a node has at most {TOKENS_MAX} tokens")));
         }
@@ -454,9 +465,20 @@ impl Service {
         self.revoke(revoked).await
     }
 
-    /// Takes all tokens of a tenant back.
+    /// Forgets tokens that open nothing any more.
+    async fn forget_dead(&self) -> Result<(), Error> {
+        let now = now();
+        let dead = self.state().tokens.forget(|token| !token.is_live(now));
+        let write = move |core: &Core| {
+            let mut batch = TenantBatch::default();
+            dead.iter().for_each(|hash| batch.delete(keys::token(hash)));
+            core.write_tenants(batch)
+        };
+        Ok(self.node.store().run(write).await?)
+    }
+
+    /// Takes all tokens of a tenant back, for whoever changes tenants.
     pub(super) async fn revoke_all(&self, tenant: &str) -> Result<(), Error> {
-        let _one = self.state().changing.lock().await;
         let of = |known: &Arc<Known>| {
             let token = known.token();
             let theirs = token.tenant.as_deref() == Some(tenant);
