@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -324,11 +325,11 @@ fn given_config(
     Ok(config)
 }
 
-/// An open repository. Holds its lock until dropped.
+/// An open repository. Holds its lock until dropped, and longer where [`Self::lock`] was shared.
 #[derive(Debug)]
 pub struct Repo {
     root: PathBuf,
-    _lock: File,
+    lock: Arc<File>,
 }
 
 impl Repo {
@@ -340,7 +341,13 @@ impl Repo {
         let lock = take_lock(root, wait)?;
         // The holder we waited for may have been a newer version, or gone with the directory.
         check_layout(root)?;
-        Ok(Repo { root: root.to_owned(), _lock: lock })
+        Ok(Repo { root: root.to_owned(), lock: Arc::new(lock) })
+    }
+
+    /// The lock, for whoever may outlive this: nobody else opens the repository while one of its
+    /// handles is left.
+    pub fn lock(&self) -> Arc<File> {
+        Arc::clone(&self.lock)
     }
 
     /// The directory, as it was given.

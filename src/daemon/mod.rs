@@ -309,7 +309,7 @@ fn open_store(repo: &Repo, tuning: Tuning) -> Result<Store, BootError> {
     }
     let path = repo.store_dir();
     let named = |source| BootError::Store { path: path.display().to_string(), source };
-    Store::open_with(&path, tuning).map_err(named)
+    Store::open_locked(&path, tuning, repo.lock()).map_err(named)
 }
 
 /// Whether the checksums of the store were compiled for this processor's own instruction.

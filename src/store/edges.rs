@@ -18,7 +18,8 @@ use bytes::Bytes;
 use super::backend::{Batch, Family};
 use super::change::{Change, Exclusive};
 use super::intents::Intent;
-use super::keys::{self, FLAG_PB_LEAF, IndexRow, Marker};
+use super::keys::{self, IndexRow, Marker};
+use super::writer::is_leaf;
 use super::{Core, Mode, Pin, StoreError, this_hour};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash, codec};
@@ -39,6 +40,11 @@ pub trait Blocks {
     /// # Errors
     /// The store's.
     fn row(&self, cid: &Cid) -> Result<Option<IndexRow>, StoreError>;
+    /// Whether the block is known to be here, to stay while the operation lasts, and to have no links,
+    /// without a look at rows.
+    fn is_leaf_here(&self, _: &Cid) -> bool {
+        false
+    }
 }
 
 impl Blocks for Core {
@@ -158,11 +164,18 @@ impl<'a> Completing<'a> {
 
     /// A frame for a node that must be walked; `None` for leaves and for what is complete.
     fn open(&self, cid: &Cid) -> Result<Option<Frame>, StoreError> {
+        if self.source.is_leaf_here(cid) {
+            return Ok(None);
+        }
         let missing = || StoreError::Missing(Box::new(*cid));
-        let (row, complete) = {
+        let (row, done) = {
             let _shared = self.core.shared();
             self.intent.note(cid.hash());
-            (self.source.row(cid)?, self.is_whole(cid)?)
+            let row = self.source.row(cid)?;
+            // What has no links has no marker: none is looked for.
+            let leaf = row.as_ref().is_some_and(|row| is_leaf(cid.codec(), row.flags));
+            let done = leaf || row.is_some() && self.is_whole(cid)?;
+            (row, done)
         };
         let Some(row) = row else {
             // A damaged block counts as absent, and says why when it is read.
@@ -172,8 +185,7 @@ impl<'a> Completing<'a> {
         if let Some(progress) = self.progress {
             progress.count(&row);
         }
-        let leaf = cid.codec() == codec::DAG_PB && row.flags & FLAG_PB_LEAF != 0;
-        if complete || leaf || !codecs::can_link(cid.codec()) {
+        if done {
             return Ok(None);
         }
         let block = self.source.block(cid)?.ok_or_else(missing)?;
@@ -185,7 +197,7 @@ impl<'a> Completing<'a> {
         let parent = frame.cid.hash();
         for child in &frame.children {
             self.edges.put(Family::Edges, keys::edge(child.hash(), parent), Bytes::new());
-            self.claim(child.hash())?;
+            self.claim(child.hash());
         }
         self.unwritten.entry(*parent).or_default().push(frame.cid.codec());
         self.closed.insert(*parent);
@@ -196,12 +208,12 @@ impl<'a> Completing<'a> {
     }
 
     /// An edge or a pin holds the block from this batch on.
-    pub(super) fn claim(&mut self, hash: &Multihash) -> Result<(), StoreError> {
+    pub(super) fn claim(&mut self, hash: &Multihash) {
         let unwritten = self.unheld.remove(hash) | self.closed.remove(hash);
-        if !unwritten && self.core.loose(hash)?.is_some() {
+        if !unwritten {
+            // It nearly always has a row, so none is looked for: that costs more than to delete it.
             self.edges.delete(Family::Loose, keys::block(hash));
         }
-        Ok(())
     }
 
     /// The same for a pin, which holds the block and perhaps nothing below it: the edges of a block
@@ -210,7 +222,10 @@ impl<'a> Completing<'a> {
         let whole = mode == Mode::Recursive && codecs::can_link(cid.codec());
         let unlinked =
             !self.unwritten.contains_key(cid.hash()) && self.core.marker(cid.hash())?.is_none();
-        if whole || unlinked { self.claim(cid.hash()) } else { Ok(()) }
+        if whole || unlinked {
+            self.claim(cid.hash());
+        }
+        Ok(())
     }
 
     /// Writes what there is, and what `last` adds to it, in one batch.

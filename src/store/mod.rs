@@ -31,6 +31,7 @@ mod verify;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -140,6 +141,9 @@ pub struct Core {
     emptying: Mutex<()>,
     /// Tells the thread that syncs ahead of whoever will wait for it.
     sync_ahead: Option<SyncSender<()>>,
+    /// What keeps others from the repository. Let go last: a task that is about to end may hold the
+    /// store longer than whoever opened it.
+    lock: Option<Arc<File>>,
 }
 
 /// How a store is opened.
@@ -171,17 +175,16 @@ impl Store {
     /// # Errors
     /// As [`Self::open`].
     pub fn open_with(dir: &Path, tuning: Tuning) -> Result<Self, StoreError> {
-        let failed = |e: std::io::Error| BackendError::Failed(format!("{}: {e}", dir.display()));
-        std::fs::create_dir_all(dir).map_err(failed)?;
-        // A power loss right after the first add must not take the whole folder with it.
-        let above = dir.parent().unwrap_or(dir);
-        std::fs::File::open(above).and_then(|folder| folder.sync_all()).map_err(failed)?;
-        let folder = Folder::open(&dir.join(SEGMENTS)).map_err(failed)?;
-        let room = Room::new(tuning.limit, folder.size().map_err(failed)?);
-        let rocks = rebuild::open(dir, room.log_max())?;
-        let mut core = Core::over(Box::new(rocks), Box::new(folder), room)?;
-        core.hash_on_read = tuning.hash_on_read;
-        core.sync_ahead = Some(sync_ahead(&core.segments).map_err(failed)?);
+        Ok(Self { core: Arc::new(Core::open(dir, tuning)?) })
+    }
+
+    /// The same, with the lock of the repository that it lies in, which is kept until it is closed.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_locked(dir: &Path, tuning: Tuning, lock: Arc<File>) -> Result<Self, StoreError> {
+        let mut core = Core::open(dir, tuning)?;
+        core.lock = Some(lock);
         Ok(Self { core: Arc::new(core) })
     }
 
@@ -238,6 +241,21 @@ impl Store {
 }
 
 impl Core {
+    fn open(dir: &Path, tuning: Tuning) -> Result<Self, StoreError> {
+        let failed = |e: std::io::Error| BackendError::Failed(format!("{}: {e}", dir.display()));
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        // A power loss right after the first add must not take the whole folder with it.
+        let above = dir.parent().unwrap_or(dir);
+        File::open(above).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        let folder = Folder::open(&dir.join(SEGMENTS)).map_err(failed)?;
+        let room = Room::new(tuning.limit, folder.size().map_err(failed)?);
+        let rocks = rebuild::open(dir, room.log_max())?;
+        let mut core = Self::over(Box::new(rocks), Box::new(folder), room)?;
+        core.hash_on_read = tuning.hash_on_read;
+        core.sync_ahead = Some(sync_ahead(&core.segments).map_err(failed)?);
+        Ok(core)
+    }
+
     fn over(
         backend: Box<dyn Backend>,
         medium: Box<dyn Medium>,
@@ -263,6 +281,7 @@ impl Core {
             counters: tend::Counters::default(),
             emptying: Mutex::default(),
             sync_ahead: None,
+            lock: None,
         };
         core.check_tails(&doubtful)?;
         core.load_quarantine();

@@ -6,6 +6,7 @@
 //! holds and that are known to be loose.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
 
@@ -18,7 +19,7 @@ use super::segments::{Lease, Stream, record};
 use super::{Core, StoreError, this_hour};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash, codec, hash};
-use crate::ipld::codec::dag_pb;
+use crate::ipld::codec::{self as codecs, dag_pb};
 
 /// Bytes gathered before they are appended to a segment.
 const GATHERED_BYTES: usize = 4 << 20;
@@ -49,10 +50,15 @@ pub struct Writer<'a> {
     held: HashMap<Multihash, Held>,
     /// Keeps the segments in which blocks of `held` lie.
     leases: Vec<Lease<'a>>,
+    /// Marks of blocks of this operation that are visible and have no links: whoever pins them need
+    /// not look for each among a million rows. 8 bytes a block.
+    leaves: HashSet<u64>,
+    keys: RandomState,
 }
 
 /// A block put but not yet visible.
 struct Held {
+    codec: u64,
     size: u32,
     flags: u8,
     /// Where its bytes are; none while they are gathered.
@@ -112,6 +118,8 @@ impl Core {
             gathered_bytes: 0,
             held: HashMap::new(),
             leases: Vec::new(),
+            leaves: HashSet::new(),
+            keys: RandomState::new(),
         }
     }
 }
@@ -131,7 +139,8 @@ impl<'a> Writer<'a> {
         }
         let data = block.data();
         let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        let held = Held { size, flags: flags_of(block), place: None, data: Some(data.clone()) };
+        let (codec, flags) = (block.cid().codec(), flags_of(block));
+        let held = Held { codec, size, flags, place: None, data: Some(data.clone()) };
         self.held.insert(*hash, held);
         self.gathered_bytes += data.len();
         self.gathered.push((*hash, data.clone()));
@@ -191,7 +200,11 @@ impl<'a> Writer<'a> {
         self.append()?;
         self.core.segments.sync()?;
         self.core.settle_rows(&self.rows())?;
-        self.held.clear();
+        for (hash, held) in self.held.drain() {
+            if is_leaf(held.codec, held.flags) {
+                self.leaves.insert(self.keys.hash_one((held.codec, hash)));
+            }
+        }
         self.leases.clear();
         Ok(())
     }
@@ -226,6 +239,12 @@ impl Blocks for Writer<'_> {
             _ => self.core.stat(cid),
         }
     }
+
+    /// A mark has 64 bits under a key of this operation, and is only asked for blocks that it links to:
+    /// nobody can choose two that have the same.
+    fn is_leaf_here(&self, cid: &Cid) -> bool {
+        self.leaves.contains(&self.keys.hash_one((cid.codec(), *cid.hash())))
+    }
 }
 
 fn row_of(block: &Block, place: Place) -> IndexRow {
@@ -236,6 +255,12 @@ fn row_of(block: &Block, place: Place) -> IndexRow {
 fn flags_of(block: &Block) -> u8 {
     let leaf = block.cid().codec() == codec::DAG_PB && dag_pb::is_leaf(block.data());
     if leaf { FLAG_PB_LEAF } else { 0 }
+}
+
+/// Whether a block read as that codec has no links.
+pub(super) fn is_leaf(code: u64, flags: u8) -> bool {
+    let flagged = code == codec::DAG_PB && flags & FLAG_PB_LEAF != 0;
+    flagged || !codecs::can_link(code)
 }
 
 /// Bytes that records take.

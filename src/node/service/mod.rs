@@ -15,6 +15,7 @@ mod quota;
 mod rate;
 pub mod request;
 mod row;
+mod scope;
 pub mod tenant;
 #[cfg(test)]
 mod tests;
