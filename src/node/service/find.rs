@@ -97,7 +97,7 @@ const SCAN_WAIT: Duration = Duration::from_secs(5);
 
 /// Places for passes through many rows, shared by tenants.
 #[derive(Debug)]
-pub(super) struct Scans(Places<u32>);
+pub(super) struct Scans(pub Places<u32>);
 
 impl Default for Scans {
     fn default() -> Self {
