@@ -67,7 +67,8 @@ impl Pinning {
             let listener = listener.with_write_time(WRITE_TIME).with_head_time(HEAD_TIME);
             listener.with_clients(CLIENT_CONNECTIONS_MAX)
         };
-        let listeners = listeners.into_iter().map(bounded).map(encrypt).collect::<Result<Vec<_>, _>>()?;
+        let listeners =
+            listeners.into_iter().map(bounded).map(encrypt).collect::<Result<Vec<_>, _>>()?;
         for address in bound.iter().filter(|address| keys.is_none() && !address.is_local()) {
             tracing::warn!("{LISTEN}: tokens go to {address} as they are: set Pinning.Service.TLS");
         }

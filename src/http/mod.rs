@@ -7,6 +7,7 @@ pub mod address;
 mod clients;
 pub mod held;
 mod patience;
+pub mod pieces;
 pub mod tls;
 pub mod trailers;
 
@@ -34,6 +35,7 @@ pub use address::Address;
 use clients::{Clients, Guest};
 pub use held::Held;
 use patience::Patient;
+pub use pieces::Pieces;
 use tls::Keys;
 use trailers::{Announcing, NextRequest};
 

@@ -25,7 +25,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -42,14 +41,14 @@ use self::body::{BODY_TIME, Bodies};
 use self::error::Refusal;
 use self::model::{PinResults, PinStatus};
 use crate::http::trailers::NextRequest;
-use crate::http::{Answer, Held, Peer};
+use crate::http::{Answer, Held, Peer, Pieces};
 use crate::metrics::Metrics;
 use crate::node::service::find::SHORT_PAGE_ROWS;
 use crate::node::service::{self, About, Access, Filter, Need};
 use crate::task;
 use crate::task::places::{Place, Places};
 
-type Reply = Response<Held<Full<Bytes>>>;
+type Reply = Response<Held<Pieces>>;
 
 /// Bytes of a page from which on it is long.
 const LONG_PAGE_BYTES: usize = 256 << 10;
@@ -257,7 +256,7 @@ impl Service {
 }
 
 impl Answer for Service {
-    type Body = Held<Full<Bytes>>;
+    type Body = Held<Pieces>;
 
     // No reply has trailers: `next` stays unused.
     async fn answer(&self, request: Request<Incoming>, _next: NextRequest) -> Reply {
@@ -278,7 +277,7 @@ impl Answer for Service {
 }
 
 fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Held::new(Full::default(), None::<()>));
+    let mut reply = Response::new(Held::new(Pieces::default(), None::<()>));
     *reply.status_mut() = status;
     reply
 }
@@ -294,7 +293,7 @@ fn text_of(value: &impl Serialize) -> Bytes {
 
 fn json_text(status: StatusCode, text: Bytes) -> Reply {
     let mut reply = empty(status);
-    *reply.body_mut() = Held::new(Full::new(text), None::<()>);
+    *reply.body_mut() = Held::new(Pieces::new(text), None::<()>);
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
 }

@@ -75,11 +75,11 @@ pub struct Found {
     pub count: u64,
     /// The newest of them: up to the filter's limit, or as many as take [`PAGE_MAX_BYTES`].
     pub results: Vec<Request>,
-    /// Bytes of their rows.
+    /// What their texts take as JSON, in bytes.
     pub bytes: usize,
 }
 
-/// Bytes of rows after which a page ends early: a thousand requests may have 64 MiB of texts. What is
+/// Bytes of JSON after which a page ends early: a thousand requests may have 64 MiB of texts. What is
 /// left is counted, and found before the last of the page.
 pub const PAGE_MAX_BYTES: usize = 4 << 20;
 /// The same of a page with a limit of at most [`SHORT_PAGE_ROWS`].
@@ -246,7 +246,9 @@ impl<'a> Finding<'a> {
                 drop(count);
                 match (many, name) {
                     (true, _) if self.place.is_none() => return Ok(None),
-                    (true, Some((how, text))) if meta.is_empty() => (self.named(*how, text)?, false),
+                    (true, Some((how, text))) if meta.is_empty() => {
+                        (self.named(*how, text)?, false)
+                    }
                     _ => (self.all()?, true),
                 }
             }
@@ -312,7 +314,9 @@ impl<'a> Finding<'a> {
 
     /// Those of many with the name and meta that are looked for, in one pass.
     fn scan(&self, times: &[u64]) -> Result<Vec<u64>, StoreError> {
-        let (Some(first), Some(last)) = (times.first(), times.last()) else { return Ok(Vec::new()) };
+        let (Some(first), Some(last)) = (times.first(), times.last()) else {
+            return Ok(Vec::new());
+        };
         let (mut among, mut found) = (Among::new(times.to_vec()), Vec::new());
         let prefix = keys::requests(self.account.tenant);
         let from = keys::request(self.account.tenant, *first);
@@ -355,7 +359,7 @@ impl<'a> Finding<'a> {
             let key = keys::request(self.account.tenant, created);
             let Some(value) = self.core.tenant_row(&key)? else { continue };
             rows.push((created, Row::decode(&value).ok_or_else(|| damaged(&key))?));
-            bytes = bytes.saturating_add(value.len());
+            bytes = bytes.saturating_add(weight(&value));
             if bytes >= most {
                 break;
             }
@@ -410,6 +414,16 @@ impl State {
             info,
         }
     }
+}
+
+/// About how many bytes the texts of a row take as JSON, where one byte may become six.
+fn weight(row: &[u8]) -> usize {
+    let of = |byte: &u8| match byte {
+        0..0x20 => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    row.iter().map(of).sum()
 }
 
 fn time_of(seconds: u64) -> String {

@@ -132,7 +132,8 @@ async fn pages_end_by_their_bytes() {
     let who = access(&service, 1, Limits::default());
     let cid = *leaf(1, 10).cid();
     for n in 0..150 {
-        let meta = (0..4).map(|key| (format!("{key}"), "v".repeat(15 << 10))).collect();
+        let value = ["v".repeat(15 << 10), "\u{1}".repeat(5 << 9)][n % 2].clone();
+        let meta = (0..4).map(|key| (format!("{key}"), value.clone())).collect();
         let name = format!("large {n}");
         service.add(&who, PinAsk { name, meta, ..ask(&cid) }).await.unwrap();
     }
