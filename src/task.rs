@@ -1,7 +1,9 @@
-//! The only place that starts tasks and threads: names, joining, panics passed on.
+//! The only place that starts tasks and threads: names, joining, panics passed on; and places for them.
 //!
 //! A panic in a task is a bug, never an answer: it is raised again in whoever waits.
 #![allow(clippy::disallowed_methods, reason = "this is where they are allowed")]
+
+pub mod places;
 
 use std::future::Future;
 

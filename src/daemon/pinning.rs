@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,12 @@ use crate::pinning::{Readiness, Service, Settings};
 use crate::task;
 
 const LISTEN: &str = "Pinning.Service.Listen";
+/// Time for a reader to take one byte of a reply, and for a request's head to come: who asks here
+/// may be anybody.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+const HEAD_TIME: Duration = Duration::from_secs(15);
+/// Connections of one client at a time.
+const CLIENT_CONNECTIONS_MAX: usize = 128;
 
 /// A service that is bound and does not answer yet.
 pub struct Pinning {
@@ -56,7 +63,12 @@ impl Pinning {
             None => Ok(listener),
             Some(keys) => listener.with_tls(keys).map_err(wrong),
         };
-        let listeners = listeners.into_iter().map(encrypt).collect::<Result<Vec<_>, _>>()?;
+        let bounded = |listener: Listener| {
+            let listener = listener.with_write_time(WRITE_TIME).with_head_time(HEAD_TIME);
+            listener.with_clients(CLIENT_CONNECTIONS_MAX)
+        };
+        let listeners =
+            listeners.into_iter().map(bounded).map(encrypt).collect::<Result<Vec<_>, _>>()?;
         for address in bound.iter().filter(|address| keys.is_none() && !address.is_local()) {
             tracing::warn!("{LISTEN}: tokens go to {address} as they are: set Pinning.Service.TLS");
         }

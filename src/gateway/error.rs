@@ -105,6 +105,7 @@ fn status(kind: Kind) -> StatusCode {
         Kind::Offline => StatusCode::SERVICE_UNAVAILABLE,
         Kind::Unreachable => StatusCode::BAD_GATEWAY,
         Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        Kind::Busy => StatusCode::TOO_MANY_REQUESTS,
         Kind::Denied => StatusCode::FORBIDDEN,
         Kind::Conflict
         | Kind::Limit

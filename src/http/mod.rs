@@ -4,8 +4,10 @@
 //! because Kubo's clients and tests look for them so.
 
 pub mod address;
+mod clients;
 pub mod held;
 mod patience;
+pub mod pieces;
 pub mod tls;
 pub mod trailers;
 
@@ -30,8 +32,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use address::Address;
+use clients::{Clients, Guest};
 pub use held::Held;
 use patience::Patient;
+pub use pieces::Pieces;
 use tls::Keys;
 use trailers::{Announcing, NextRequest};
 
@@ -42,7 +46,8 @@ const HEADERS_MAX: usize = 128;
 /// Bytes of a request's first line and headers together; what is longer than twice that is
 /// answered with 431, since hyper looks only before it reads more.
 const HEAD_MAX_BYTES: usize = 64 << 10;
-/// Time that a client has for a request's head; also how long an idle connection is kept.
+/// Time that a client has for a request's head; also how long an idle connection is kept; unless the
+/// listener is told another.
 const HEAD_TIME: Duration = Duration::from_secs(60);
 /// Time for a reader to take one byte of a reply before its connection is closed.
 const WRITE_TIME: Duration = Duration::from_secs(300);
@@ -71,6 +76,8 @@ pub struct Listener {
     socket: Socket,
     address: Address,
     write_time: Duration,
+    head_time: Duration,
+    clients: Option<Clients>,
     tls: Option<TlsAcceptor>,
 }
 
@@ -103,7 +110,8 @@ impl Listener {
     }
 
     fn over(socket: Socket, address: Address) -> Self {
-        Self { socket, address, write_time: WRITE_TIME, tls: None }
+        let (write_time, head_time) = (WRITE_TIME, HEAD_TIME);
+        Self { socket, address, write_time, head_time, clients: None, tls: None }
     }
 
     /// Where it listens: with the port that the system chose, if it was to.
@@ -114,6 +122,18 @@ impl Listener {
     /// The same listener; a reply waits at most so long for its reader.
     pub fn with_write_time(self, write_time: Duration) -> Self {
         Self { write_time, ..self }
+    }
+
+    /// The same listener; a request's head comes within so long, or its connection is closed.
+    pub fn with_head_time(self, head_time: Duration) -> Self {
+        Self { head_time, ..self }
+    }
+
+    /// The same listener; one client has so many connections at a time, and further ones are closed at
+    /// once. A client is an IPv4 address or an IPv6 network of 64 bits; whoever comes from this machine
+    /// or over a Unix socket is not counted.
+    pub fn with_clients(self, each: usize) -> Self {
+        Self { clients: Some(Clients::new(CONNECTIONS_MAX, each)), ..self }
     }
 
     /// The same listener; connections over TCP are encrypted.
@@ -137,22 +157,25 @@ impl Listener {
                 () = stop.cancelled() => break,
                 accepted = self.accept() => accepted,
             };
-            let (service, stop, most) = (service.clone(), stop.clone(), self.write_time);
+            let (service, stop) = (service.clone(), stop.clone());
+            let (most, head) = (self.write_time, self.head_time);
             match accepted {
                 Ok(Connection::Tcp(stream, from)) => {
+                    let Some(guest) = self.guest(&from) else { continue };
                     let (tls, from) = (self.tls.clone(), Peer(Some(from)));
                     crate::task::track(&open, async move {
                         let stream = Patient::new(stream, most);
                         match tls {
-                            None => converse(stream, from, service, stop).await,
-                            Some(tls) => encrypted(&tls, stream, from, service, stop).await,
+                            None => converse(stream, from, head, service, stop).await,
+                            Some(tls) => encrypted(&tls, stream, from, head, service, stop).await,
                         }
-                        drop(permit);
+                        drop((permit, guest));
                     });
                 }
                 Ok(Connection::Unix(stream)) => {
                     crate::task::track(&open, async move {
-                        converse(Patient::new(stream, most), Peer(None), service, stop).await;
+                        let stream = Patient::new(stream, most);
+                        converse(stream, Peer(None), head, service, stop).await;
                         drop(permit);
                     });
                 }
@@ -168,6 +191,16 @@ impl Listener {
             // Somebody may have cleaned up already.
             let _ = std::fs::remove_file(path);
         }
+    }
+
+    /// One connection more; `None` when its client has as many as it may.
+    fn guest(&self, from: &std::net::SocketAddr) -> Option<Option<Guest>> {
+        let Some(clients) = &self.clients else { return Some(None) };
+        let guest = clients.admit(from.ip());
+        if guest.is_none() {
+            tracing::debug!(%from, address = %self.address, "too many connections of one client");
+        }
+        guest.map(Some)
     }
 
     async fn accept(&self) -> io::Result<Connection> {
@@ -192,6 +225,7 @@ async fn encrypted<S>(
     tls: &TlsAcceptor,
     stream: S,
     from: Peer,
+    head: Duration,
     service: impl Answer,
     stop: CancellationToken,
 ) where
@@ -202,13 +236,18 @@ async fn encrypted<S>(
         () = stop.cancelled() => None,
     };
     if let Some(stream) = secured {
-        converse(stream, from, service, stop).await;
+        converse(stream, from, head, service, stop).await;
     }
 }
 
 /// Serves one connection to its end; on `stop` the request in progress is the last.
-async fn converse<S>(stream: S, from: Peer, service: impl Answer, stop: CancellationToken)
-where
+async fn converse<S>(
+    stream: S,
+    from: Peer,
+    head: Duration,
+    service: impl Answer,
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (stream, next) = Announcing::new(stream);
@@ -219,7 +258,7 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(head)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_MAX_BYTES)
         .title_case_headers(true)
@@ -291,5 +330,44 @@ mod tests {
         crate::task::join(serving).await;
         let time = since.elapsed();
         assert!(time >= most / 2 && time < Duration::from_secs(20), "{time:?}");
+    }
+
+    #[tokio::test]
+    async fn one_client_has_no_more_than_its_connections_and_its_time() {
+        let head = Duration::from_millis(300);
+        let address = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+        let listener = Listener::bind(&address).await.unwrap().with_head_time(head);
+        let clients = Some(Clients::new(CONNECTIONS_MAX, 2).with_loopback());
+        let listener = Listener { clients, ..listener };
+        let Address::Tcp(at) = listener.address().clone() else { panic!("no TCP") };
+        let stop = CancellationToken::new();
+        let (held, _given_up) = tokio::sync::mpsc::channel(1);
+        let serving = crate::task::spawn(listener.serve(Endless(held), stop.clone()));
+        let connect = || async { tokio::net::TcpStream::connect(at).await.unwrap() };
+        // Half a head, twice; whoever comes then is closed at once, and these when their time is over.
+        let since = Instant::now();
+        let mut slow = [connect().await, connect().await];
+        for stream in &mut slow {
+            stream.write_all(b"GET / HT").await.unwrap();
+        }
+        let closed = |read: std::io::Result<usize>| read.map_or(true, |length| length == 0);
+        let mut third = connect().await;
+        assert!(closed(third.read(&mut [0; 9]).await) && since.elapsed() < head);
+        for stream in &mut slow {
+            let mut told = Vec::new();
+            let _ = stream.read_to_end(&mut told).await;
+        }
+        assert!(since.elapsed() >= head / 2 && since.elapsed() < Duration::from_secs(20));
+        let begun = Instant::now();
+        loop {
+            let mut again = connect().await;
+            let _ = again.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            if !closed(again.read(&mut [0; 100]).await) {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "its places are not given back");
+        }
+        stop.cancel();
+        crate::task::join(serving).await;
     }
 }

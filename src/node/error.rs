@@ -71,6 +71,9 @@ pub enum Error {
     /// A tenant has used up what it may use: says how much that is.
     #[error("{0}")]
     Quota(String),
+    /// As much of it is going on as may: says of what.
+    #[error("{0}")]
+    Busy(String),
     /// A token does not open this: says what it lacks.
     #[error("{0}")]
     Denied(String),
@@ -111,6 +114,8 @@ pub enum Kind {
     Limit,
     /// Remove something of one's own first, or ask for more.
     Quota,
+    /// Try again soon, and less at a time.
+    Busy,
     /// Ask whoever issued the token.
     Denied,
     /// Stored bytes are damaged.
@@ -123,7 +128,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of `docs/errors.md`.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotFound,
         Self::Invalid,
         Self::Conflict,
@@ -133,6 +138,7 @@ impl Kind {
         Self::Timeout,
         Self::Limit,
         Self::Quota,
+        Self::Busy,
         Self::Denied,
         Self::Corrupt,
         Self::Cancelled,
@@ -157,6 +163,7 @@ impl Error {
             Self::Conflict(_) => Kind::Conflict,
             Self::Absent(_) => Kind::NotFound,
             Self::Quota(_) => Kind::Quota,
+            Self::Busy(_) => Kind::Busy,
             Self::Denied(_) => Kind::Denied,
             Self::Unsupported(_) => Kind::Unsupported,
             Self::Corrupt(_) => Kind::Corrupt,

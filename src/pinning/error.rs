@@ -85,7 +85,7 @@ impl Refusal {
     }
 
     /// 429: as many are being answered as may be.
-    pub fn busy(details: &str) -> Self {
+    pub fn busy(details: impl Into<String>) -> Self {
         let extra = Some((RETRY_AFTER, HeaderValue::from_static("1")));
         let status = StatusCode::TOO_MANY_REQUESTS;
         Self { extra, ..Self::new(status, "TOO_MANY_REQUESTS", details) }
@@ -125,6 +125,9 @@ impl From<Refused> for Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let (status, reason) = of_kind(error.kind());
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Self::busy(error.to_string());
+        }
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             // A tenant can do nothing about it, and need not know the operator's paths.
             tracing::error!(%error, "the pinning service failed");
@@ -146,6 +149,7 @@ fn of_kind(kind: Kind) -> (StatusCode, &'static str) {
         Kind::Timeout => (StatusCode::GATEWAY_TIMEOUT, "TIMEOUT"),
         Kind::Limit => (StatusCode::INSUFFICIENT_STORAGE, "INSUFFICIENT_STORAGE"),
         Kind::Quota => (StatusCode::CONFLICT, "INSUFFICIENT_FUNDS"),
+        Kind::Busy => (StatusCode::TOO_MANY_REQUESTS, "TOO_MANY_REQUESTS"),
         Kind::Denied => (StatusCode::FORBIDDEN, "FORBIDDEN"),
         Kind::Corrupt | Kind::Internal => {
             (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_SERVER_ERROR")
@@ -166,6 +170,9 @@ mod tests {
         assert!(!refusal.body().to_string().contains("secret"), "{}", refusal.body());
         let quota = Refusal::from(Error::Quota("full".into()));
         assert_eq!((quota.status.as_u16(), quota.reason), (409, "INSUFFICIENT_FUNDS"));
+        let busy = Refusal::from(Error::Busy("many".into()));
+        assert_eq!((busy.status.as_u16(), busy.details.as_str()), (429, "many"));
+        assert_eq!(busy.extra.unwrap().1, "1");
     }
 
     #[test]

@@ -25,8 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONNECTION, CONTENT_TYPE,
@@ -36,23 +35,26 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::body::{BODY_TIME, Bodies};
 use self::error::Refusal;
 use self::model::{PinResults, PinStatus};
 use crate::http::trailers::NextRequest;
-use crate::http::{Answer, Held, Peer};
+use crate::http::{Answer, Held, Peer, Pieces};
 use crate::metrics::Metrics;
+use crate::node::service::find::SHORT_PAGE_ROWS;
 use crate::node::service::{self, About, Access, Filter, Need};
+use crate::task;
+use crate::task::places::{Place, Places};
 
-type Reply = Response<Held<Full<Bytes>>>;
+type Reply = Response<Held<Pieces>>;
 
 /// Bytes of a page from which on it is long.
-const LONG_PAGE_BYTES: u64 = 256 << 10;
-/// Long pages at a time that wait for their readers.
+const LONG_PAGE_BYTES: usize = 256 << 10;
+/// Long pages at a time that are made, or wait for their readers; and those of one tenant.
 const LONG_PAGES_MAX: usize = 64;
+const LONG_PAGES_EACH: usize = 8;
 
 /// Whether the service takes requests: not before the daemon is up, and not while it stops.
 #[derive(Clone)]
@@ -94,7 +96,7 @@ pub struct Service {
     pins: service::Service,
     settings: Arc<Settings>,
     bodies: Bodies,
-    pages: Arc<Semaphore>,
+    pages: Arc<Places<u32>>,
     readiness: Readiness,
     metrics: Metrics,
 }
@@ -142,7 +144,7 @@ impl Service {
         metrics: Metrics,
     ) -> Self {
         let (settings, bodies) = (Arc::new(settings), Bodies::new(BODY_TIME));
-        let pages = Arc::new(Semaphore::new(LONG_PAGES_MAX));
+        let pages = Arc::new(Places::new(LONG_PAGES_MAX, LONG_PAGES_EACH));
         Self { pins, settings, bodies, pages, readiness, metrics }
     }
 
@@ -204,16 +206,33 @@ impl Service {
         Ok(self.pins.admit(admit::secret(&parts.headers)?, need, &about)?)
     }
 
-    /// A page of requests. A long one keeps its place until it has been sent.
+    /// A page of requests. One that is long, or may be by its limit, takes a place for that, and keeps
+    /// it until it has been sent.
     async fn page(&self, who: &Access, filter: &Filter) -> Result<Reply, Refusal> {
-        let found = self.pins.find(who, filter).await?;
-        let reply = json_of(StatusCode::OK, &PinResults::of(&found, &self.delegates()));
-        if reply.body().size_hint().lower() <= LONG_PAGE_BYTES {
-            return Ok(reply);
+        let mut place = None;
+        if filter.limit > SHORT_PAGE_ROWS {
+            place = Some(self.place(who)?);
         }
-        let place = Arc::clone(&self.pages).try_acquire_owned();
-        let place = place.map_err(|_| Refusal::busy("too many long pages: lower the limit"))?;
-        Ok(reply.map(|body| body.with(place)))
+        let found = self.pins.find(who, filter).await?;
+        if place.is_none() && found.bytes > LONG_PAGE_BYTES {
+            place = Some(self.place(who)?);
+        }
+        let delegates = self.delegates();
+        let text = match &place {
+            None => text_of(&PinResults::of(&found, &delegates)),
+            Some(_) => task::blocking(move || text_of(&PinResults::of(&found, &delegates))).await,
+        };
+        if text.len() <= LONG_PAGE_BYTES {
+            return Ok(json_text(StatusCode::OK, text));
+        }
+        let place = place.map_or_else(|| self.place(who), Ok)?;
+        Ok(json_text(StatusCode::OK, text).map(|body| body.with(place)))
+    }
+
+    /// A place for a long page.
+    fn place(&self, who: &Access) -> Result<Place, Refusal> {
+        let place = self.pages.try_take(who.tenant.number);
+        place.ok_or_else(|| Refusal::busy("too many long pages: lower the limit"))
     }
 
     fn told(&self, status: StatusCode, request: &service::Request) -> Reply {
@@ -237,7 +256,7 @@ impl Service {
 }
 
 impl Answer for Service {
-    type Body = Held<Full<Bytes>>;
+    type Body = Held<Pieces>;
 
     // No reply has trailers: `next` stays unused.
     async fn answer(&self, request: Request<Incoming>, _next: NextRequest) -> Reply {
@@ -258,16 +277,23 @@ impl Answer for Service {
 }
 
 fn empty(status: StatusCode) -> Reply {
-    let mut reply = Response::new(Held::new(Full::default(), None::<()>));
+    let mut reply = Response::new(Held::new(Pieces::default(), None::<()>));
     *reply.status_mut() = status;
     reply
 }
 
 fn json_of(status: StatusCode, value: &impl Serialize) -> Reply {
-    let mut reply = empty(status);
+    json_text(status, text_of(value))
+}
+
+fn text_of(value: &impl Serialize) -> Bytes {
     // Texts and numbers by name can always be written.
-    let text = serde_json::to_vec(value).unwrap_or_default();
-    *reply.body_mut() = Held::new(Full::new(text.into()), None::<()>);
+    serde_json::to_vec(value).unwrap_or_default().into()
+}
+
+fn json_text(status: StatusCode, text: Bytes) -> Reply {
+    let mut reply = empty(status);
+    *reply.body_mut() = Held::new(Pieces::new(text), None::<()>);
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
 }

@@ -20,12 +20,8 @@ use serde::{Deserialize, Serialize};
 use super::error::Refusal;
 use crate::clock;
 use crate::ipld::cid;
-use crate::node::service::request::{META_MAX, NAME_MAX_CHARS, ORIGINS_MAX};
 use crate::node::service::{Found, PinAsk, Request};
 use crate::node::swarm::Target;
-
-/// Longest origin, in bytes: the longest address in use, a relayed one with certificates, has a third.
-const ORIGIN_MAX_BYTES: usize = 1024;
 
 /// The body of a request for a pin. What it does not have is left out, never null; members that the API
 /// does not have are ignored.
@@ -66,10 +62,6 @@ impl<'de> Visitor<'de> for Entries {
             if meta.insert(key, value).is_some() {
                 return Err(serde::de::Error::custom(told));
             }
-            if meta.len() > META_MAX {
-                let told = format!("meta: more than {META_MAX} entries");
-                return Err(serde::de::Error::custom(told));
-            }
         }
         Ok(Meta(meta))
     }
@@ -85,24 +77,15 @@ pub fn ask(body: &[u8]) -> Result<PinAsk, Refusal> {
     let short: String = pin.cid.chars().take(100).collect();
     let cid = PinAsk::new(&pin.cid);
     let ask = cid.map_err(|e| Refusal::bad(format!("cid: {short:?}: {e}")))?;
-    if pin.name.chars().count() > NAME_MAX_CHARS {
-        return Err(Refusal::bad(format!("name: longer than {NAME_MAX_CHARS} characters")));
-    }
-    check_origins(&pin.origins)?;
-    Ok(PinAsk { name: pin.name, origins: pin.origins, meta: pin.meta.0, ..ask })
+    let ask = PinAsk { name: pin.name, origins: pin.origins, meta: pin.meta.0, ..ask };
+    ask.check()?;
+    check_origins(&ask.origins)?;
+    Ok(ask)
 }
 
 fn check_origins(origins: &[String]) -> Result<(), Refusal> {
-    if origins.len() > ORIGINS_MAX {
-        return Err(Refusal::bad(format!("origins: more than {ORIGINS_MAX}")));
-    }
     let mut seen = HashSet::new();
     for origin in origins {
-        if origin.len() > ORIGIN_MAX_BYTES {
-            return Err(Refusal::bad(format!(
-                "origins: one is longer than {ORIGIN_MAX_BYTES} bytes"
-            )));
-        }
         if !seen.insert(origin) {
             return Err(Refusal::bad(format!("origins: {origin:?} is given twice")));
         }
@@ -266,7 +249,7 @@ mod tests {
             "pin": {"cid": "bafkqaaa"}, "delegates": ["/p2p/x"],
         });
         assert_eq!(told, expected);
-        let found = Found { count: 7, results: vec![request] };
+        let found = Found { count: 7, results: vec![request], bytes: 0 };
         let told = serde_json::to_value(PinResults::of(&found, &delegates)).unwrap();
         assert_eq!(told, json!({"count": 7, "results": [expected]}));
     }

@@ -51,8 +51,7 @@ pub fn filter(query: &str) -> Result<Filter, Refusal> {
             _ => member(key, value, &mut filter)?,
         }
     }
-    // An empty name filters nothing: clients write one where they mean none.
-    filter.name = name.filter(|name| !name.is_empty()).map(|name| (how.unwrap_or_default(), name));
+    filter.name = name.map(|name| (how.unwrap_or_default(), name));
     Ok(filter)
 }
 
@@ -181,7 +180,6 @@ mod tests {
         assert_eq!(read.limit, 1000);
         assert_eq!((read.meta["k"].as_str(), read.meta["j"].as_str()), ("v", "w"));
         assert_eq!(filter("").unwrap(), Filter::default());
-        assert_eq!(filter("name=&match=partial").unwrap(), Filter::default());
     }
 
     #[test]

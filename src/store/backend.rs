@@ -151,6 +151,20 @@ pub trait Backend: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Row>, BackendError>;
 
+    /// Shows the rows whose keys begin with `prefix`, in order, from the key `from` on, which begins
+    /// so, too; ends when `look` says `false`. No row is kept, however long. `look` is quick and does
+    /// not call the backend: changes may wait for it.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    fn each(
+        &self,
+        family: Family,
+        prefix: &[u8],
+        from: &[u8],
+        look: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), BackendError>;
+
     /// Applies a batch: all of it or, after a crash, none of it. It survives the death of the process
     /// when this returns, and a power loss from the next [`Self::sync`] on. After a crash no batch is
     /// there without all those before it.

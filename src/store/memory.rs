@@ -48,6 +48,23 @@ impl Backend for Memory {
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
+    fn each(
+        &self,
+        family: Family,
+        prefix: &[u8],
+        from: &[u8],
+        look: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), BackendError> {
+        let families = self.read();
+        let Some(table) = families.get(&family) else { return Ok(()) };
+        for (key, value) in table.range::<[u8], _>((Bound::Included(from), Bound::Unbounded)) {
+            if !key.starts_with(prefix) || !look(key, value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn write(&self, batch: Batch) -> Result<(), BackendError> {
         let mut families = self.families.write().unwrap_or_else(PoisonError::into_inner);
         for op in batch.ops {

@@ -268,6 +268,23 @@ fn add_figures(_: &[u8], row: Option<&[u8]>, added: &MergeOperands) -> Option<Ve
     Some(keys::add_figures(row, added.iter()).to_vec())
 }
 
+/// How rows under a prefix are read.
+fn reading(family: Family, prefix: &[u8]) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    // Filters know whole multihashes: shorter prefixes are looked for in tables.
+    let whole = match family {
+        Family::Edges => keys::block_part(prefix) == Some(prefix),
+        Family::Pins => keys::pin_part(prefix) == Some(prefix),
+        _ => false,
+    };
+    options.set_prefix_same_as_start(whole);
+    options.set_total_order_seek(!whole);
+    if let Some(end) = prefix_end(prefix) {
+        options.set_iterate_upper_bound(end);
+    }
+    options
+}
+
 impl Backend for Rocks {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
         let found =
@@ -282,18 +299,7 @@ impl Backend for Rocks {
         after: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Row>, BackendError> {
-        let mut options = ReadOptions::default();
-        // Filters know whole multihashes: shorter prefixes are looked for in tables.
-        let whole = match family {
-            Family::Edges => keys::block_part(prefix) == Some(prefix),
-            Family::Pins => keys::pin_part(prefix) == Some(prefix),
-            _ => false,
-        };
-        options.set_prefix_same_as_start(whole);
-        options.set_total_order_seek(!whole);
-        if let Some(end) = prefix_end(prefix) {
-            options.set_iterate_upper_bound(end);
-        }
+        let options = reading(family, prefix);
         let start = IteratorMode::From(after.unwrap_or(prefix), Direction::Forward);
         let rows = self.db.iterator_cf_opt(self.family(family)?, options, start);
         let mut page = Vec::new();
@@ -307,6 +313,25 @@ impl Backend for Rocks {
             }
         }
         Ok(page)
+    }
+
+    fn each(
+        &self,
+        family: Family,
+        prefix: &[u8],
+        from: &[u8],
+        look: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), BackendError> {
+        let options = reading(family, prefix);
+        let mut rows = self.db.raw_iterator_cf_opt(self.family(family)?, options);
+        rows.seek(from);
+        while let Some((key, value)) = rows.item() {
+            if !key.starts_with(prefix) || !look(key, value) {
+                return Ok(());
+            }
+            rows.next();
+        }
+        rows.status().map_err(|error| self.failed(error))
     }
 
     fn write(&self, batch: Batch) -> Result<(), BackendError> {

@@ -62,6 +62,29 @@ impl Core {
         Ok(self.backend.page(Family::Tenants, prefix, after, limit)?)
     }
 
+    /// Shows the rows whose keys begin with `prefix`, in order, from the key `from` on, which begins
+    /// so, too; ends when `look` says `false` or fails. No row is kept, however long. `look` is quick,
+    /// and does not call the store.
+    ///
+    /// # Errors
+    /// The database's, and those of `look`.
+    pub fn each_tenant_row(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        look: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut failed = None;
+        let mut tell = |key: &[u8], value: &[u8]| {
+            look(key, value).unwrap_or_else(|error| {
+                failed = Some(error);
+                false
+            })
+        };
+        self.backend.each(Family::Tenants, prefix, from, &mut tell)?;
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Applies a batch; it survives a power loss from the next [`Self::sync_tenants`] on.
     ///
     /// # Errors

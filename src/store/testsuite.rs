@@ -71,6 +71,20 @@ fn pages_follow_one_another(backend: &impl Backend) {
     }
     let wanted: Vec<Bytes> = (0..25).map(|n| format!("p{n:02}").into()).collect();
     assert_eq!(seen, wanted);
+    let each = |from: &[u8], most: usize| {
+        let mut seen: Vec<Bytes> = Vec::new();
+        let mut look = |key: &[u8], value: &[u8]| {
+            assert!(value.is_empty());
+            seen.push(Bytes::copy_from_slice(key));
+            seen.len() < most
+        };
+        backend.each(Family::Meta, b"p", from, &mut look).unwrap();
+        seen
+    };
+    assert_eq!(each(b"p", usize::MAX), wanted);
+    assert_eq!(each(b"p07", usize::MAX), wanted[7..]);
+    assert_eq!(each(b"p07x", 3), wanted[8..11]);
+    assert!(each(b"p3", usize::MAX).is_empty());
 }
 
 fn batches_apply_in_order(backend: &impl Backend) {

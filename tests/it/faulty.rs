@@ -144,6 +144,16 @@ impl Backend for Life {
         self.0.rows.page(family, prefix, after, limit)
     }
 
+    fn each(
+        &self,
+        family: Family,
+        prefix: &[u8],
+        from: &[u8],
+        look: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), BackendError> {
+        self.0.rows.each(family, prefix, from, look)
+    }
+
     fn write(&self, batch: Batch) -> Result<(), BackendError> {
         self.row_spend()?;
         self.0.rows.write(batch.clone())?;

@@ -37,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "machine", "metrics",
         ],
     ),
-    ("pinning", &["node", "http", "metrics", "ipld", "clock"]),
+    ("pinning", &["node", "http", "metrics", "ipld", "clock", "task"]),
     ("gateway", &["node", "http", "task", "ipld", "unixfs", "metrics"]),
     (
         "daemon",

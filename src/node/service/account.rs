@@ -17,8 +17,8 @@ use crate::store::keys::tenants::{self as keys, Holding};
 use crate::store::tenants::{Beside, Joint, TenantBatch};
 use crate::store::{Core, StoreError};
 
-/// Rows read at a time.
-pub(super) const PAGE_ROWS: usize = 1024;
+/// Rows read at a time: 4 MiB, if they are as long as may be.
+const PAGE_ROWS: usize = 64;
 /// What a change says when its request is not there any more, or not as it was.
 const GONE: &str = "the request is not there any more";
 

@@ -1,17 +1,16 @@
 //! Finding a tenant's requests: by CID, name, status, time and meta.
 
 use std::collections::BTreeMap;
-
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::account::{Account, Book, PAGE_ROWS, damaged, lock, row_of};
+use super::account::{Account, Book, damaged, lock, row_of};
 use super::change::absent;
 use super::index::Span;
 use super::quota::human;
 use super::request::{self, Request, Status};
-use super::row::{Row, has_meta};
+use super::row::{self, Row};
 use super::{Access, Service, State};
 use crate::clock;
 use crate::ipld::cid::Cid;
@@ -19,6 +18,7 @@ use crate::node::Error;
 use crate::store::keys::tenants as keys;
 use crate::store::pin::now;
 use crate::store::{Core, StoreError};
+use crate::task::places::{Place, Places};
 
 /// How a name is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Match {
 pub struct Filter {
     /// Any of these DAGs, in whatever version of the CID; all when there are none.
     pub cids: Vec<Cid>,
-    /// The name.
+    /// The name; an empty one filters nothing, as clients mean it.
     pub name: Option<(Match, String)>,
     /// Any of these statuses; pinned ones alone when there are none.
     pub status: Vec<Status>,
@@ -75,11 +75,55 @@ pub struct Found {
     pub count: u64,
     /// The newest of them: up to the filter's limit, or as many as take [`PAGE_MAX_BYTES`].
     pub results: Vec<Request>,
+    /// What their texts take as JSON, in bytes.
+    pub bytes: usize,
 }
 
-/// Bytes of rows after which a page ends early: a thousand requests may have 64 MiB of texts. What is
+/// Bytes of JSON after which a page ends early: a thousand requests may have 64 MiB of texts. What is
 /// left is counted, and found before the last of the page.
 pub const PAGE_MAX_BYTES: usize = 4 << 20;
+/// The same of a page with a limit of at most [`SHORT_PAGE_ROWS`].
+pub const SHORT_PAGE_MAX_BYTES: usize = 1 << 20;
+/// Requests of a page that is short.
+pub const SHORT_PAGE_ROWS: usize = 100;
+
+/// Rows that are read by their keys, wherever they stand; more are looked through in one pass.
+const READS_MAX: usize = 1000;
+/// Passes through many rows at a time, and those of one tenant.
+const SCANS_MAX: usize = 8;
+const SCANS_EACH: usize = 2;
+/// How long one more waits.
+const SCAN_WAIT: Duration = Duration::from_secs(5);
+
+/// Places for passes through many rows, shared by tenants.
+#[derive(Debug)]
+pub(super) struct Scans(pub Places<u32>);
+
+impl Default for Scans {
+    fn default() -> Self {
+        Self(Places::new(SCANS_MAX, SCANS_EACH))
+    }
+}
+
+/// Times that descend, asked for in that order.
+struct Among {
+    times: Vec<u64>,
+    at: usize,
+}
+
+impl Among {
+    fn new(times: Vec<u64>) -> Self {
+        Self { times, at: 0 }
+    }
+
+    /// Whether a time is among them; the next one that is asked for is earlier.
+    fn has(&mut self, created: u64) -> bool {
+        while self.times.get(self.at).is_some_and(|time| *time > created) {
+            self.at = self.at.saturating_add(1);
+        }
+        self.times.get(self.at) == Some(&created)
+    }
+}
 
 impl Match {
     /// Whether a name is found by a text that [`Self::text`] has prepared.
@@ -118,25 +162,39 @@ impl Service {
     }
 
     /// Requests that a filter finds, and how many there are. Without a name or meta it costs what it
-    /// gives; with a name that is not exact, a look at all names of the tenant; with meta, at all of
-    /// its requests that the rest of the filter finds.
+    /// gives; with a name that is not exact, a look at all names of the tenant; with meta, at those of
+    /// its requests that the rest of the filter finds. More than [`READS_MAX`] of them are looked
+    /// through in one pass, and few such passes go on at a time: one waits up to [`SCAN_WAIT`].
     ///
     /// # Errors
-    /// The store's.
+    /// [`Error::Busy`] when it has waited in vain; the store's.
     pub async fn find(&self, who: &Access, filter: &Filter) -> Result<Found, Error> {
-        let (state, tenant, filter) = (self.state().clone(), who.tenant.number, filter.clone());
-        let work = move |core: &Core| {
-            let account = state.account(tenant);
-            Finding::new(&state, core, &account, filter).find()
-        };
-        Ok(self.node.store.run(work).await?)
+        let tenant = who.tenant.number;
+        let mut place = None;
+        loop {
+            let (state, filter) = (self.state().clone(), filter.clone());
+            let work = move |core: &Core| {
+                let account = state.account(tenant);
+                // A pass that nobody waits for any more goes on, and so does its hold of the place.
+                Finding::new(&state, core, &account, filter, place).find()
+            };
+            if let Some(found) = self.node.store.run(work).await? {
+                return Ok(found);
+            }
+            place = self.state().scans.0.take(tenant, SCAN_WAIT).await;
+            if place.is_none() {
+                let text = "too many questions of parts of names or of meta at a time";
+                return Err(Error::Busy(text.into()));
+            }
+        }
     }
 }
 
-/// Whether a row, by its key and value, is looked for; `None` for one that does not parse.
-type Pick<'a> = dyn Fn(&[u8], &[u8]) -> Option<bool> + 'a;
+/// Whether a row, by its key, is looked for; `None` for one that does not parse.
+type Pick<'a> = dyn Fn(&[u8]) -> Option<bool> + 'a;
 
-/// One look through a tenant's requests.
+/// One look through a tenant's requests. Lists of times stand in the order of the rows: the newest
+/// first.
 struct Finding<'a> {
     state: &'a State,
     core: &'a Core,
@@ -144,10 +202,19 @@ struct Finding<'a> {
     filter: Filter,
     statuses: Vec<Status>,
     span: Span,
+    /// To look through many rows.
+    place: Option<Place>,
 }
 
 impl<'a> Finding<'a> {
-    fn new(state: &'a State, core: &'a Core, account: &'a Account, mut filter: Filter) -> Self {
+    fn new(
+        state: &'a State,
+        core: &'a Core,
+        account: &'a Account,
+        mut filter: Filter,
+        place: Option<Place>,
+    ) -> Self {
+        filter.name = filter.name.filter(|(_, text)| !text.is_empty());
         if let Some((how, text)) = &mut filter.name {
             *text = how.text(text);
         }
@@ -158,133 +225,148 @@ impl<'a> Finding<'a> {
             statuses.push(Status::Pinned);
         }
         let span = Span { after: filter.after, before: filter.before };
-        Self { state, core, account, filter, statuses, span }
+        Self { state, core, account, filter, statuses, span, place }
     }
 
-    fn find(&self) -> Result<Found, StoreError> {
-        let plain = self.filter.cids.is_empty()
-            && self.filter.name.is_none()
-            && self.filter.meta.is_empty();
-        if plain {
-            let book = self.account.open(self.core, self.state)?;
-            let count = book.index.count(&self.statuses, self.span);
-            let newest = book.index.newest(&self.statuses, self.span, self.filter.limit);
-            drop(book);
-            return self.found(count, newest.into_iter().map(|(created, _)| created));
-        }
-        let mut times = match (&self.filter.cids[..], &self.filter.name) {
-            ([], Some((Match::Exact, name))) => self.exactly(name)?,
-            ([], Some((how, text))) => self.named(*how, text)?,
-            ([], None) => self.with_meta()?,
-            (cids, _) => self.of_cids(cids)?,
-        };
-        // The newest first, and each once.
-        times.sort_unstable_by(|a, b| b.cmp(a));
-        times.dedup();
-        let by_cid = !self.filter.cids.is_empty();
-        if (by_cid && self.filter.name.is_some())
-            || (!self.filter.meta.is_empty() && (by_cid || self.filter.name.is_some()))
-        {
-            let mut left = Vec::with_capacity(times.len());
-            for created in times {
-                if self.fits(created)? {
-                    left.push(created);
+    /// `None` when there are many rows to look through, and no place for it.
+    fn find(&self) -> Result<Option<Found>, StoreError> {
+        let Filter { cids, name, meta, limit, .. } = &self.filter;
+        let (mut times, unread) = match (&cids[..], name) {
+            ([], None) if meta.is_empty() => {
+                let book = self.account.open(self.core, self.state)?;
+                let count = book.index.count(&self.statuses, self.span);
+                let newest = book.index.newest(&self.statuses, self.span, *limit);
+                drop(book);
+                return self.found(count, newest.into_iter().map(|(created, _)| created)).map(Some);
+            }
+            ([], Some((Match::Exact, name))) => (self.exactly(name)?, !meta.is_empty()),
+            ([], name) => {
+                let count = self.account.open(self.core, self.state)?;
+                let many = count.index.count(&self.statuses, self.span) > READS_MAX as u64;
+                drop(count);
+                match (many, name) {
+                    (true, _) if self.place.is_none() => return Ok(None),
+                    (true, Some((how, text))) if meta.is_empty() => {
+                        (self.named(*how, text)?, false)
+                    }
+                    _ => (self.all()?, true),
                 }
             }
-            times = left;
+            (cids, name) => (self.of_cids(cids)?, name.is_some() || !meta.is_empty()),
+        };
+        if unread && times.len() > READS_MAX {
+            if self.place.is_none() {
+                return Ok(None);
+            }
+            times = self.scan(&times)?;
+        } else if unread {
+            times = self.read(&times)?;
         }
-        self.found(times.len() as u64, times.into_iter().take(self.filter.limit))
+        self.found(times.len() as u64, times.into_iter().take(*limit)).map(Some)
     }
 
-    /// Those of some requests whose status and time are looked for.
-    fn among(&self, times: &mut Vec<u64>) -> Result<(), StoreError> {
+    /// All whose status and time are looked for.
+    fn all(&self) -> Result<Vec<u64>, StoreError> {
         let book = self.account.open(self.core, self.state)?;
-        times.retain(|created| book.index.among(*created, &self.statuses, self.span).is_some());
-        Ok(())
+        Ok(book.index.times(&self.statuses, self.span))
     }
 
-    /// Pages of rows under a prefix: those that `pick` takes, and whose status and time fit.
-    fn pages(&self, prefix: &Bytes, pick: &Pick<'_>) -> Result<Vec<u64>, StoreError> {
-        let (mut found, mut after) = (Vec::new(), None::<Bytes>);
-        loop {
-            let page = self.core.tenant_rows(prefix, after.as_deref(), PAGE_ROWS)?;
-            let mut times = Vec::new();
-            for (key, value) in &page {
-                if pick(key, value).ok_or_else(|| damaged(key))? {
+    /// Rows under prefixes that `pick` takes, each once, if their status and time are looked for.
+    fn rows(&self, prefixes: &[Bytes], pick: &Pick<'_>) -> Result<Vec<u64>, StoreError> {
+        let mut times = Vec::new();
+        for prefix in prefixes {
+            self.core.each_tenant_row(prefix, prefix, &mut |key, _| {
+                if pick(key).ok_or_else(|| damaged(key))? {
                     times.push(keys::split_created(key).ok_or_else(|| damaged(key))?);
                 }
-            }
-            self.among(&mut times)?;
-            found.append(&mut times);
-            match page.last() {
-                Some((last, _)) if page.len() == PAGE_ROWS => after = Some(last.clone()),
-                _ => return Ok(found),
-            }
+                Ok(true)
+            })?;
         }
+        times.sort_by(|a, b| b.cmp(a));
+        times.dedup();
+        if times.len() > READS_MAX {
+            // The book is not held for so long.
+            let mut all = Among::new(self.all()?);
+            times.retain(|created| all.has(*created));
+        } else {
+            let book = self.account.open(self.core, self.state)?;
+            times.retain(|created| book.index.among(*created, &self.statuses, self.span).is_some());
+        }
+        Ok(times)
     }
 
     fn of_cids(&self, cids: &[Cid]) -> Result<Vec<u64>, StoreError> {
+        let prefixes: Vec<Bytes> =
+            cids.iter().map(|cid| keys::of_cid(self.account.tenant, cid)).collect();
+        self.rows(&prefixes, &|_| Some(true))
+    }
+
+    fn exactly(&self, name: &str) -> Result<Vec<u64>, StoreError> {
+        let prefix = keys::of_name(self.account.tenant, name);
+        let length = prefix.len().saturating_add(8);
+        self.rows(&[prefix], &|key| Some(key.len() == length))
+    }
+
+    fn named(&self, how: Match, text: &str) -> Result<Vec<u64>, StoreError> {
+        let prefix = keys::names(self.account.tenant);
+        self.rows(&[prefix], &|key| Some(how.finds(keys::split_name(key)?, text)))
+    }
+
+    /// Those of many with the name and meta that are looked for, in one pass.
+    fn scan(&self, times: &[u64]) -> Result<Vec<u64>, StoreError> {
+        let (Some(first), Some(last)) = (times.first(), times.last()) else {
+            return Ok(Vec::new());
+        };
+        let (mut among, mut found) = (Among::new(times.to_vec()), Vec::new());
+        let prefix = keys::requests(self.account.tenant);
+        let from = keys::request(self.account.tenant, *first);
+        self.core.each_tenant_row(&prefix, &from, &mut |key, row| {
+            let created = keys::split_created(key).ok_or_else(|| damaged(key))?;
+            if among.has(created) && self.fits(row).ok_or_else(|| damaged(key))? {
+                found.push(created);
+            }
+            Ok(created > *last)
+        })?;
+        Ok(found)
+    }
+
+    /// The same of few.
+    fn read(&self, times: &[u64]) -> Result<Vec<u64>, StoreError> {
         let mut found = Vec::new();
-        for cid in cids {
-            let prefix = keys::of_cid(self.account.tenant, cid);
-            found.append(&mut self.pages(&prefix, &|_, _| Some(true))?);
+        for created in times {
+            let key = keys::request(self.account.tenant, *created);
+            let Some(row) = self.core.tenant_row(&key)? else { continue };
+            if self.fits(&row).ok_or_else(|| damaged(&key))? {
+                found.push(*created);
+            }
         }
         Ok(found)
     }
 
-    fn exactly(&self, name: &str) -> Result<Vec<u64>, StoreError> {
-        if name.is_empty() {
-            return self.nameless();
-        }
-        let prefix = keys::of_name(self.account.tenant, name);
-        self.pages(&prefix, &|key, _| Some(key.len() == prefix.len().saturating_add(8)))
-    }
-
-    /// Requests without a name have no rows by name.
-    fn nameless(&self) -> Result<Vec<u64>, StoreError> {
-        let prefix = keys::requests(self.account.tenant);
-        self.pages(&prefix, &|_, row| Some(Row::decode(row)?.name.is_empty()))
-    }
-
-    fn named(&self, how: Match, text: &str) -> Result<Vec<u64>, StoreError> {
-        if text.is_empty() {
-            // Every name has the empty one in it, also the empty one.
-            let all = |how| if how == Match::Iexact { self.nameless() } else { self.with_meta() };
-            return all(how);
-        }
-        let prefix = keys::names(self.account.tenant);
-        self.pages(&prefix, &|key, _| Some(how.finds(keys::split_name(key)?, text)))
-    }
-
-    /// Those with the meta that is looked for; all of them when none is.
-    fn with_meta(&self) -> Result<Vec<u64>, StoreError> {
-        let prefix = keys::requests(self.account.tenant);
-        self.pages(&prefix, &|_, row| has_meta(row, &self.filter.meta))
-    }
-
-    /// Whether a request has the name and meta that are looked for.
-    fn fits(&self, created: u64) -> Result<bool, StoreError> {
-        let Some(row) = row_of(self.core, self.account.tenant, created)? else { return Ok(false) };
-        let named = self.filter.name.as_ref().is_none_or(|(how, text)| how.finds(&row.name, text));
-        let wanted = |(key, value): (&String, &String)| row.meta.get(key) == Some(value);
-        Ok(named && self.filter.meta.iter().all(wanted))
+    /// Whether a row has the name and meta that are looked for; `None` for one that does not parse.
+    fn fits(&self, row: &[u8]) -> Option<bool> {
+        let name = self.filter.name.as_ref();
+        let named = |told: &str| name.is_none_or(|(how, text)| how.finds(told, text));
+        row::fits(row, named, &self.filter.meta)
     }
 
     /// Reads what is given. One that was removed meanwhile is left out, though it was counted.
     fn found(&self, count: u64, newest: impl Iterator<Item = u64>) -> Result<Found, StoreError> {
         let (mut rows, mut bytes) = (Vec::new(), 0usize);
+        let short = self.filter.limit <= SHORT_PAGE_ROWS;
+        let most = if short { SHORT_PAGE_MAX_BYTES } else { PAGE_MAX_BYTES };
         for created in newest {
             let key = keys::request(self.account.tenant, created);
             let Some(value) = self.core.tenant_row(&key)? else { continue };
             rows.push((created, Row::decode(&value).ok_or_else(|| damaged(&key))?));
-            bytes = bytes.saturating_add(value.len());
-            if bytes >= PAGE_MAX_BYTES {
+            bytes = bytes.saturating_add(weight(&value));
+            if bytes >= most {
                 break;
             }
         }
         let book = self.account.open(self.core, self.state)?;
         let view = |(created, row)| self.state.view(&book, self.account.tenant, created, row);
-        Ok(Found { count, results: rows.into_iter().map(view).collect() })
+        Ok(Found { count, results: rows.into_iter().map(view).collect(), bytes })
     }
 }
 
@@ -332,6 +414,16 @@ impl State {
             info,
         }
     }
+}
+
+/// About how many bytes the texts of a row take as JSON, where one byte may become six.
+fn weight(row: &[u8]) -> usize {
+    let of = |byte: &u8| match byte {
+        0..0x20 => 6,
+        b'"' | b'\\' => 2,
+        _ => 1,
+    };
+    row.iter().map(of).sum()
 }
 
 fn time_of(seconds: u64) -> String {

@@ -128,6 +128,15 @@ impl Index {
         found
     }
 
+    /// When all of them were made, the newest first.
+    pub fn times(&self, statuses: &[Status], span: Span) -> Vec<u64> {
+        let of = |status: &Status| span.of(self.of(*status)).iter().rev();
+        let mut times: Vec<u64> = statuses.iter().flat_map(of).copied().collect();
+        // Runs that descend: a sort that is stable merges them.
+        times.sort_by(|a, b| b.cmp(a));
+        times
+    }
+
     /// How many queued ones were made before this one.
     pub fn ahead(&self, created: u64) -> u64 {
         self.of(Status::Queued).partition_point(|time| *time < created) as u64
@@ -177,6 +186,8 @@ mod tests {
             assert_eq!(index.count(&wanted, span), all.len() as u64);
             let limit = rng.random_range(0..20);
             assert_eq!(index.newest(&wanted, span, limit), all[..all.len().min(limit)]);
+            let times: Vec<u64> = all.iter().map(|(created, _)| *created).collect();
+            assert_eq!(index.times(&wanted, span), times);
             assert_eq!(index.status(created), model.get(&created).copied());
             assert_eq!(index.last(), model.keys().last().copied());
         }

@@ -81,6 +81,8 @@ pub(super) struct State {
     jobs: Mutex<HashMap<queue::Key, Arc<job::Job>>>,
     /// Told when there may be something to fetch.
     wake: Notify,
+    /// Looks through many rows at a time.
+    scans: find::Scans,
 }
 
 impl State {

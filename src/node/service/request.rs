@@ -23,7 +23,7 @@ pub const ORIGINS_MAX: usize = 20;
 /// Entries of one request's meta.
 pub const META_MAX: usize = 1000;
 
-/// Longest origin, in bytes.
+/// Longest origin, in bytes: the longest address in use, a relayed one with certificates, has a third.
 pub const ORIGIN_MAX_BYTES: usize = 1024;
 /// Longest key of meta, in bytes.
 pub const META_KEY_MAX_BYTES: usize = 1024;

@@ -133,13 +133,22 @@ fn head(rest: &mut &[u8]) -> Option<Row> {
     })
 }
 
-/// Whether the meta of a row has all these entries, without reading the rest of it.
-pub(super) fn has_meta(row: &[u8], wanted: &BTreeMap<String, String>) -> Option<bool> {
+/// Whether a row has such a name, and a meta with all these entries, without reading the rest of it.
+pub(super) fn fits(
+    row: &[u8],
+    named: impl FnOnce(&str) -> bool,
+    wanted: &BTreeMap<String, String>,
+) -> Option<bool> {
     let mut rest = row;
     head(&mut rest)?;
-    for _ in 0..4 {
-        take(&mut rest)?;
+    let [_cid, _keeps] = [take(&mut rest)?, take(&mut rest)?];
+    if !named(text(&mut rest)?) {
+        return Some(false);
     }
+    if wanted.is_empty() {
+        return Some(true);
+    }
+    let _reason = take(&mut rest)?;
     for _ in 0..rest.try_get_u16().ok()? {
         take(&mut rest)?;
     }
@@ -219,7 +228,10 @@ mod tests {
             assert_eq!(Row::glance(&bytes).map(|row| row.random), Some(row.random));
             let mut some = row.meta.clone();
             some.retain(|_, _| rng.random());
+            let has_meta = |bytes: &[u8], some: &BTreeMap<_, _>| fits(bytes, |_| true, some);
             assert_eq!(has_meta(&bytes, &some), Some(true));
+            assert_eq!(fits(&bytes, |name| name == row.name, &some), Some(true));
+            assert_eq!(fits(&bytes, |name| name != row.name, &some), Some(false));
             some.insert("no such key of ten".into(), String::new());
             assert_eq!(has_meta(&bytes, &some), Some(false));
             // Whatever is made of it reads as nothing, or as what is written so.

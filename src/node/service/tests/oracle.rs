@@ -177,7 +177,8 @@ impl World {
 fn holds(filter: &Filter, Expected { request, cid, .. }: &Expected) -> bool {
     let default = [Status::Pinned];
     let statuses = if filter.status.is_empty() { &default[..] } else { &filter.status };
-    let named = filter.name.as_ref().is_none_or(|(how, text)| match how {
+    let name = filter.name.as_ref().filter(|(_, text)| !text.is_empty());
+    let named = name.is_none_or(|(how, text)| match how {
         Match::Exact => request.name == *text,
         Match::Iexact => request.name.to_lowercase() == text.to_lowercase(),
         Match::Partial => request.name.contains(text.as_str()),

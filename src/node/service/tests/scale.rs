@@ -13,7 +13,7 @@ fn soak() -> bool {
 }
 
 /// A request as its row says it.
-fn row(n: u64, status: Status) -> Row {
+pub fn row(n: u64, status: Status) -> Row {
     let meta =
         [("app".to_owned(), (n % 50).to_string()), ("batch".to_owned(), (n / 9).to_string())];
     Row {
@@ -34,12 +34,16 @@ fn row(n: u64, status: Status) -> Row {
 }
 
 /// Writes requests of a tenant, made one millisecond after the other.
-fn fill(store: &Store, tenant: u32, count: u64, status: impl Fn(u64) -> Status) {
+pub fn fill(store: &Store, tenant: u32, count: u64, status: impl Fn(u64) -> Status) {
+    fill_with(store, tenant, count, |n| row(n, status(n)));
+}
+
+fn fill_with(store: &Store, tenant: u32, count: u64, row: impl Fn(u64) -> Row) {
     let core = store.core();
     for first in (0..count).step_by(1000) {
         let mut batch = TenantBatch::default();
         for n in first..(first + 1000).min(count) {
-            put_rows(&mut batch, tenant, (n + 1) * 1000, &row(n, status(n)));
+            put_rows(&mut batch, tenant, (n + 1) * 1000, &row(n));
         }
         core.log_tenants(batch).unwrap();
     }
@@ -146,6 +150,12 @@ async fn looking_costs_what_is_looked_for() {
     for tenant in 1..=tenants {
         fill(&store, tenant, each, |n| if n % 10 == 0 { Status::Failed } else { Status::Pinned });
     }
+    // One whose requests have all the same name and CID.
+    let same = tenants + 1;
+    fill_with(&store, same, each, |n| {
+        let Row { cid, name, .. } = row(0, Status::Pinned);
+        Row { cid, name, ..row(n, Status::Pinned) }
+    });
     let service = node(&store).service();
     let (begun, before) = (Instant::now(), resident());
     for tenant in 1..=tenants {
@@ -181,6 +191,24 @@ async fn looking_costs_what_is_looked_for() {
     let part = |n: u32, how| slow(Some((how, format!("file-{n}"))), None);
     assert!(p99("part of a name", 100, |n| part(n, Match::Ipartial)).await < ms(300));
     assert!(p99("meta", 100, |n| slow(None, Some((n % 50).to_string()))).await < ms(300));
+    let both = |n: u32, how| slow(Some((how, format!("ile-{n}"))), Some((n % 50).to_string()));
+    assert!(p99("name and meta", 100, |n| both(n, Match::Ipartial)).await < ms(300));
+    let same = access(service, same, Limits::default());
+    let same = |by_cid: bool, meta: Option<u32>| {
+        let (cid, name) = (*leaf(0, 8).cid(), row(0, Status::Pinned).name);
+        let meta = meta.map(|n| ("app".to_owned(), (n % 50).to_string())).into_iter().collect();
+        let filter = match by_cid {
+            true => Filter { cids: vec![cid], meta, limit: 10, ..all() },
+            false => Filter { name: Some((Match::Exact, name)), meta, limit: 10, ..all() },
+        };
+        let who = same.clone();
+        async move { service.find(&who, &filter).await.unwrap().count }
+    };
+    for (by_cid, what) in [(true, "CID"), (false, "name")] {
+        let alone = p99(&format!("a {what} that all share"), 100, |_| same(by_cid, None)).await;
+        let meta = p99("the same with meta", 100, |n| same(by_cid, Some(n))).await;
+        assert!(alone < ms(60) && meta < ms(300), "{what}: {alone:?}, {meta:?}");
+    }
     let add = |n: u32| async move {
         let request = service.add(who, ask(leaf(u64::from(n), 8).cid())).await.unwrap();
         service.state().queue.lock().unwrap().remove((1, request.created), 0, 0);
