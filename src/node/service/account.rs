@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::State;
+use super::end::Hold;
 use super::index::Index;
 use super::quota::{Promise, Used};
 use super::request::{Status, priority_of};
@@ -41,6 +42,8 @@ pub(super) struct Book {
     /// When the newest request was made that there ever was, in microseconds since 1970: a fetch that
     /// ends late must not take another request for its own.
     pub newest: u64,
+    /// Bytes of the rows of requests that have failed.
+    pub failed: u64,
     loaded: bool,
     /// The tenant is being removed: nothing comes in any more.
     pub closed: bool,
@@ -49,10 +52,13 @@ pub(super) struct Book {
 /// What becomes of a request when a batch is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Effect {
-    /// It is gone; with the priority and time under which it may wait in the queue.
-    Gone(u64, i8, u64),
-    /// It has another status.
-    Now(u64, Status),
+    /// It is gone; with the priority and time under which it may wait in the queue, and the bytes of
+    /// its row if it had failed.
+    Gone(u64, i8, u64, u64),
+    /// It is pinned.
+    Pinned(u64),
+    /// It has failed; with the bytes of its row.
+    Failed(u64, u64),
 }
 
 /// A lock whose holder panicked guards what stands in rows.
@@ -68,6 +74,11 @@ pub(super) fn gone() -> StoreError {
 /// Whether it is that error.
 pub(super) fn is_gone(error: &StoreError) -> bool {
     matches!(error, StoreError::Pin(text) if text == GONE)
+}
+
+/// Whether it says that the tenant has no room any more.
+pub(super) fn is_short(error: &StoreError) -> bool {
+    matches!(error, StoreError::Pin(text) if text == SHORT)
 }
 
 /// A row that no version of this layout wrote.
@@ -87,20 +98,27 @@ impl Account {
         let mut book = lock(&self.book);
         if !book.loaded {
             let mut times: [Vec<u64>; 4] = Default::default();
-            let mut waiting = Vec::new();
+            let (mut waiting, mut failed) = (Vec::new(), 0);
             each_row(core, &keys::requests(self.tenant), &mut |key, value| {
                 let row = Row::glance(value).ok_or_else(|| damaged(key))?;
                 let created = keys::split_created(key).ok_or_else(|| damaged(key))?;
                 let mut status = row.status;
                 if matches!(status, Status::Queued | Status::Pinning) {
                     let row = Row::decode(value).ok_or_else(|| damaged(key))?;
-                    waiting.push((created, priority_of(&row.meta).unwrap_or(0), row.not_before));
+                    // What kept the node from it may be over.
+                    let held = Hold::is_reason(&row.reason);
+                    let not_before = if held { 0 } else { row.not_before };
+                    waiting.push((created, priority_of(&row.meta).unwrap_or(0), not_before));
                     status = Status::Queued;
+                }
+                if status == Status::Failed {
+                    failed += value.len() as u64;
                 }
                 times[status as usize].push(created);
                 Ok(true)
             })?;
             book.index = Index::of_newest_first(times);
+            book.failed = failed;
             book.newest = book.index.last().unwrap_or(0);
             let used = core.tenant_row(&keys::used(self.tenant))?;
             let bytes = used.and_then(|row| keys::split_used(&row)).unwrap_or(0);

@@ -6,6 +6,8 @@ mod oracle;
 #[cfg(test)]
 mod scale;
 #[cfg(test)]
+mod shortage;
+#[cfg(test)]
 mod stress;
 #[cfg(test)]
 mod working;

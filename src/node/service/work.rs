@@ -7,14 +7,12 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use super::account::{
-    Changing, Effect, Planned, damaged, delete_rows, each_row, gone, is_gone, lock, row_of,
-};
-use super::change::going;
-use super::job::{End, Errand, Job};
+use super::account::{Changing, Effect, Planned, damaged, each_row, gone, is_gone, lock, row_of};
+use super::end::{End, Hold};
+use super::job::{Errand, Job};
 use super::queue::Key;
-use super::quota::FAILED_MAX;
 use super::request::{Status, priority_of};
+use super::row::Row;
 use super::{Service, State, Tenant, Working};
 use crate::store::keys::tenants as keys;
 use crate::store::pin::now;
@@ -28,6 +26,9 @@ const EXPIRY_TIME: Duration = Duration::from_secs(10);
 const START_TIME: Duration = Duration::from_secs(5);
 /// Expired requests removed in one batch of a tenant.
 const EXPIRED_TOGETHER: usize = 128;
+/// Time without new fetches once the node is full: to go on at once would throw out what has come for
+/// those in flight, and fetch it again.
+const FULL_TIME: Duration = Duration::from_secs(30);
 /// Seconds until the next try, after the first one, the second, and so on.
 const WAITS: [u64; 4] = [60, 300, 1800, 7200];
 
@@ -127,12 +128,25 @@ impl Service {
 impl State {
     /// The request whose turn it is.
     fn next(&self, workers: usize) -> Option<Key> {
+        if !self.pause().is_zero() {
+            return None;
+        }
         let most = |tenant| self.tenants.get(tenant).and_then(|tenant| tenant.limits.in_flight);
         lock(&self.queue).next(now(), workers, &most)
     }
 
+    /// Time for which nothing new is begun.
+    fn pause(&self) -> Duration {
+        let until = *lock(&self.paused);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
     /// Time until the next request may be tried again.
     fn rest(&self) -> Duration {
+        let pause = self.pause();
+        if !pause.is_zero() {
+            return pause;
+        }
         let due = lock(&self.queue).due();
         due.map_or(Duration::MAX, |due| Duration::from_secs(due.saturating_sub(now()).max(1)))
     }
@@ -194,8 +208,23 @@ impl State {
                     &format!("not had in {tries} tries over {over:?}; {reason}"),
                 )
             }
-            End::Again(reason) => self.put_back(core, errand, Some(&reason)),
-            End::Stopped => self.put_back(core, errand, None),
+            End::Again(reason) => self.put_back(core, errand, &|row| {
+                let wait = WAITS.get(usize::from(row.tries)).or(WAITS.last()).copied();
+                row.not_before = now().saturating_add(wait.unwrap_or(0));
+                row.tries = row.tries.saturating_add(1);
+                row.because(&reason);
+            }),
+            End::Held(hold) => {
+                if hold == Hold::Full {
+                    *lock(&self.paused) = Some(Instant::now() + FULL_TIME);
+                }
+                self.put_back(core, errand, &|row| {
+                    let wait = hold.wait(row.reason == hold.reason());
+                    row.not_before = now().saturating_add(wait);
+                    row.because(hold.reason());
+                })
+            }
+            End::Stopped => self.put_back(core, errand, &|_| ()),
         };
         match ended {
             Err(error) if is_gone(&error) => Ok(()),
@@ -203,13 +232,13 @@ impl State {
         }
     }
 
-    /// The request waits again: for a while after a try that came to nothing, or with its place where
-    /// it was stopped.
+    /// The request waits again, for as long as `change` says; else with its place where it was
+    /// stopped.
     fn put_back(
         &self,
         core: &Core,
         errand: &Errand,
-        reason: Option<&str>,
+        change: &dyn Fn(&mut Row),
     ) -> Result<(), StoreError> {
         let (number, created) = (errand.tenant.number, errand.created);
         let account = self.account(number);
@@ -219,12 +248,7 @@ impl State {
         }
         let mut row = errand.row_now(core)?;
         row.status = Status::Queued;
-        if let Some(reason) = reason {
-            let wait = WAITS.get(usize::from(row.tries)).or(WAITS.last()).copied();
-            row.not_before = now().saturating_add(wait.unwrap_or(0));
-            row.tries = row.tries.saturating_add(1);
-            row.because(reason);
-        }
+        change(&mut row);
         let mut rows = TenantBatch::default();
         rows.put(keys::request(number, created), row.encode());
         core.log_tenants(rows)?;
@@ -234,8 +258,7 @@ impl State {
         Ok(())
     }
 
-    /// The request has failed, and lets go what it was to take the place of. Of too many failed ones
-    /// the oldest go.
+    /// The request has failed, and lets go what it was to take the place of.
     fn fail(&self, core: &Core, errand: &Errand, reason: &str) -> Result<(), StoreError> {
         let (number, created) = (errand.tenant.number, errand.created);
         let account = self.account(number);
@@ -251,15 +274,9 @@ impl State {
             row.tries = row.tries.saturating_add(1);
             row.because(reason);
             let mut planned = Planned::default();
-            planned.rows.put(keys::request(number, created), row.encode());
-            planned.effects.push(Effect::Now(created, Status::Failed));
-            if book.index.len(Status::Failed) >= FAILED_MAX
-                && let Some(oldest) = book.index.oldest(Status::Failed)
-                && let Some(row) = row_of(core, number, oldest)?
-            {
-                delete_rows(&mut planned.rows, number, oldest, &row);
-                planned.effects.push(going(oldest, &row));
-            }
+            let row = row.encode();
+            planned.effects.push(Effect::Failed(created, row.len() as u64));
+            planned.rows.put(keys::request(number, created), row);
             Ok(planned)
         });
         core.change_beside(&errand.tenant.name, &mut change)

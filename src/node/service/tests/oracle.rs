@@ -6,7 +6,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
 use crate::node::Error;
-use crate::node::service::job::End;
+use crate::node::service::end::End;
 use crate::node::service::{Match, Request};
 use crate::store::keys::tenants as keys;
 use crate::store::pins::Listing;
