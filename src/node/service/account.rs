@@ -12,6 +12,7 @@ use super::index::Index;
 use super::quota::{Promise, Used};
 use super::request::{Status, priority_of};
 use super::row::Row;
+use crate::dag::weigh::weigh;
 use crate::ipld::cid::Cid;
 use crate::store::backend::BackendError;
 use crate::store::keys::tenants::{self as keys, Holding};
@@ -99,10 +100,17 @@ impl Account {
         if !book.loaded {
             let mut times: [Vec<u64>; 4] = Default::default();
             let (mut waiting, mut failed) = (Vec::new(), 0);
+            let used = core.tenant_row(&keys::used(self.tenant))?;
+            let mut used = used.and_then(|row| keys::split_used(&row));
+            // Nothing is held, or the sums were lost with a damaged database.
+            let mut sums = used.is_none().then(Sums::default);
             each_row(core, &keys::requests(self.tenant), &mut |key, value| {
                 let row = Row::glance(value).ok_or_else(|| damaged(key))?;
                 let created = keys::split_created(key).ok_or_else(|| damaged(key))?;
                 let mut status = row.status;
+                if let Some(sums) = &mut sums {
+                    sums.count(&Row::decode(value).ok_or_else(|| damaged(key))?);
+                }
                 if matches!(status, Status::Queued | Status::Pinning) {
                     let row = Row::decode(value).ok_or_else(|| damaged(key))?;
                     // What kept the node from it may be over.
@@ -120,9 +128,10 @@ impl Account {
             book.index = Index::of_newest_first(times);
             book.failed = failed;
             book.newest = book.index.last().unwrap_or(0);
-            let used = core.tenant_row(&keys::used(self.tenant))?;
-            let bytes = used.and_then(|row| keys::split_used(&row)).unwrap_or(0);
-            lock(&self.used).bytes = bytes;
+            if let Some(sums) = sums {
+                used = Some(sums.write(core, self.tenant)?);
+            }
+            lock(&self.used).bytes = used.unwrap_or(0);
             let mut queue = lock(&state.queue);
             for (created, priority, not_before) in waiting {
                 queue.push((self.tenant, created), priority, not_before);
@@ -135,6 +144,45 @@ impl Account {
     /// What it uses.
     pub fn used(&self) -> MutexGuard<'_, Used> {
         lock(&self.used)
+    }
+}
+
+/// What a tenant holds, made again of its requests.
+#[derive(Default)]
+struct Sums(HashMap<Cid, Holding>);
+
+impl Sums {
+    /// One request holds its own DAG, or that which it takes the place of.
+    fn count(&mut self, row: &Row) {
+        let pinned = row.parsed().filter(|_| row.status == Status::Pinned);
+        for (cid, bytes, blocks) in [(pinned, row.bytes, row.blocks), (row.keeps, 0, 0)] {
+            let Some(cid) = cid else { continue };
+            let held = self.0.entry(keys::pinned_as(&cid)).or_default();
+            let requests = held.requests.saturating_add(1);
+            *held =
+                Holding { requests, bytes: held.bytes.max(bytes), blocks: held.blocks.max(blocks) };
+        }
+    }
+
+    /// Writes the rows; gives the bytes of all.
+    fn write(self, core: &Core, tenant: u32) -> Result<u64, StoreError> {
+        let (mut rows, mut all) = (TenantBatch::default(), 0_u64);
+        for (cid, mut held) in self.0 {
+            if held.blocks == 0 {
+                // Of what is replaced nothing tells the weight. What cannot be weighed is not whole.
+                let weight = weigh(core, &cid, u64::MAX).unwrap_or_default();
+                (held.bytes, held.blocks) = (weight.bytes, weight.blocks);
+            }
+            all = all.saturating_add(held.bytes);
+            rows.put(keys::held(&cid, tenant), held.encode());
+        }
+        if all > 0 {
+            rows.put(keys::used(tenant), keys::bytes_used(all));
+        }
+        if !rows.is_empty() {
+            core.log_tenants(rows)?;
+        }
+        Ok(all)
     }
 }
 

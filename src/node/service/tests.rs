@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod rebuilt;
+#[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod shortage;
