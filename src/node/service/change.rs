@@ -10,6 +10,7 @@ use super::request::{self, PinAsk, Request, Status, priority_of};
 use super::row::Row;
 use super::{Access, Service, State, Tenant, quota};
 use crate::node::Error;
+use crate::store::keys::tenants::pinned_as;
 use crate::store::pin::now;
 use crate::store::tenants::TenantBatch;
 use crate::store::{Core, StoreError};
@@ -125,7 +126,7 @@ pub(super) fn absent(id: &str) -> Error {
 /// Whether the token may pin this.
 fn permitted(who: &Access, ask: &PinAsk) -> Result<(), Error> {
     let denied = |text: String| Err(Error::Denied(text));
-    if let Some(cid) = who.token.cid.filter(|cid| *cid != ask.cid) {
+    if let Some(cid) = who.token.cid.filter(|cid| pinned_as(cid) != pinned_as(&ask.cid)) {
         return denied(format!("this token pins {cid} alone"));
     }
     if let Some(prefix) = &who.token.name_prefix

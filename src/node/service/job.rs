@@ -58,6 +58,8 @@ pub(super) struct Job {
     account: Arc<Account>,
     limits: Limits,
     promise: Mutex<Promise>,
+    /// The tenant holds the DAG already: what is fetched of it again costs it nothing.
+    holds: bool,
     /// Why the tenant may not have it.
     refused: OnceLock<Short>,
     /// Ends the fetch when that is known.
@@ -77,12 +79,13 @@ impl Drop for Job {
 }
 
 impl Job {
-    /// `instead` are bytes of what the request takes the place of.
+    /// `instead` are bytes of what the request takes the place of, `holds` tells whether the tenant
+    /// holds the DAG already.
     pub fn new(
         account: Arc<Account>,
         limits: Limits,
         row: &Row,
-        instead: u64,
+        (instead, holds): (u64, bool),
         stop: &CancellationToken,
     ) -> Self {
         let now = Instant::now();
@@ -95,6 +98,7 @@ impl Job {
             account,
             limits,
             promise: Mutex::new(Promise { bytes: 0, instead }),
+            holds,
             refused: OnceLock::new(),
             over: CancellationToken::new(),
             size: AtomicU64::new(0),
@@ -149,8 +153,15 @@ impl Job {
         }
     }
 
-    /// Has so many bytes promised, in all.
-    fn promised(&self, bytes: u64) -> Result<(), Short> {
+    /// Has so many bytes promised, in all, unless they cost nothing.
+    pub fn promised(&self, bytes: u64) -> Result<(), Short> {
+        match self.holds {
+            true => Ok(()),
+            false => self.promise(bytes),
+        }
+    }
+
+    fn promise(&self, bytes: u64) -> Result<(), Short> {
         self.account.used().promise(&self.limits, &mut lock(&self.promise), bytes)
     }
 
@@ -158,7 +169,7 @@ impl Job {
     fn came(&self, so_far: Fetched) {
         self.moved();
         self.progress.fetched(so_far.fetched, so_far.bytes);
-        if so_far.bytes <= lock(&self.promise).bytes {
+        if self.holds || so_far.bytes <= lock(&self.promise).bytes {
             return;
         }
         let generous = self.promised(so_far.bytes.saturating_add(STEP_BYTES));
@@ -254,7 +265,9 @@ fn weighed(core: &Core, cid: &Cid) -> Result<Option<Weight>, StoreError> {
         return Ok(None);
     };
     let held = Holding::decode(&row).ok_or_else(|| damaged(&key))?;
-    Ok(Some(Weight { bytes: held.bytes, blocks: held.blocks }))
+    let weight = Weight { bytes: held.bytes, blocks: held.blocks };
+    // Not known of one that was held, and not whole, when rows were made again.
+    Ok(Some(weight).filter(|weight| weight.blocks > 0))
 }
 
 /// Brings every block here. What the root claims is promised first, then what comes.
@@ -299,13 +312,13 @@ impl Errand {
         job.size.store(weight.bytes, Ordering::Relaxed);
         // What the tenant holds already costs it nothing more.
         if core.tenant_row(&keys::held(&cid, number))?.is_none() {
-            job.promised(weight.bytes).map_err(Trouble::Quota)?;
+            job.promise(weight.bytes).map_err(Trouble::Quota)?;
         }
         let name = Some(self.row.name.as_str()).filter(|name| Pin::check_name(name).is_ok());
         let pin = Pin::new(keys::pinned_as(&cid), Mode::Recursive, name.unwrap_or_default())?;
         let pin = pin.owned_by(&self.tenant.name)?;
         job.progress.again();
-        let mut promise = std::mem::take(&mut *lock(&job.promise));
+        let mut lent = Lent { job, promise: std::mem::take(&mut *lock(&job.promise)) };
         let mut change = Changing::new(state, &job.account, |core, book, holds| {
             if book.index.status(self.created) != Some(Status::Pinning) {
                 return Err(gone());
@@ -321,12 +334,22 @@ impl Errand {
             rows.put(keys::request(number, self.created), row.encode());
             Ok(Planned { rows, effects: vec![Effect::Pinned(self.created)] })
         })
-        .keeping(&mut promise, self.tenant.limits.bytes);
+        .keeping(&mut lent.promise, self.tenant.limits.bytes);
         let kept = core.pin_beside(&pin, intent, &job.progress, &mut change);
-        drop(change);
-        // Nothing of it is left when it was written.
-        *lock(&job.promise) = promise;
         Ok(kept?)
+    }
+}
+
+/// The promise of a job while it is being pinned; it has back what is left of it, even of a panic: nothing
+/// when it was written.
+struct Lent<'a> {
+    job: &'a Job,
+    promise: Promise,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        *lock(&self.job.promise) = self.promise;
     }
 }
 

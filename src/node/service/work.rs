@@ -1,10 +1,11 @@
 //! Working the queue: fetches begin as workers are free and end in a row; what has expired goes.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::account::{Changing, Effect, Planned, damaged, each_row, gone, is_gone, lock, row_of};
@@ -29,6 +30,8 @@ const EXPIRED_TOGETHER: usize = 128;
 /// Time without new fetches once the node is full: to go on at once would throw out what has come for
 /// those in flight, and fetch it again.
 const FULL_TIME: Duration = Duration::from_secs(30);
+/// What a tenant is told when its request met a bug.
+const PANICKED: &str = "this node failed at it; its operator finds the reason in the log";
 /// Seconds until the next try, after the first one, the second, and so on.
 const WAITS: [u64; 4] = [60, 300, 1800, 7200];
 
@@ -57,7 +60,17 @@ impl Service {
             {
                 let (service, stop) = (self.clone(), stop.clone());
                 fetching.push(task::spawn(async move {
-                    service.pin_one(key, &settings, &stop).await;
+                    // A bug that one request meets does not end the queue of all others.
+                    let work = AssertUnwindSafe(service.pin_one(key, &settings, &stop));
+                    if work.catch_unwind().await.is_err() {
+                        tracing::error!(
+                            "a panic at the pin request of {} of tenant {}",
+                            key.1,
+                            key.0
+                        );
+                        lock(&service.state().jobs).remove(&key);
+                        service.state().again(key);
+                    }
                     key.0
                 }));
             }
@@ -77,11 +90,7 @@ impl Service {
     fn done(&self, ended: Result<u32, tokio::task::JoinError>) {
         match ended {
             Ok(tenant) => lock(&self.state().queue).done(tenant),
-            Err(error) => {
-                if let Ok(panic) = error.try_into_panic() {
-                    std::panic::resume_unwind(panic);
-                }
-            }
+            Err(error) => tracing::error!("a fetch ended without telling whose it was: {error}"),
         }
     }
 
@@ -110,9 +119,13 @@ impl Service {
                 return self.state().again(key);
             }
         };
+        let fetch = AssertUnwindSafe(self.fetch(&errand, settings)).catch_unwind();
         let end = tokio::select! {
             () = errand.job.cancel.cancelled() => End::Stopped,
-            end = self.fetch(&errand, settings) => end,
+            end = fetch => end.unwrap_or_else(|_| {
+                tracing::error!("pin request {}: a panic ended its fetch", errand.id());
+                End::Failed(PANICKED.to_owned())
+            }),
         };
         let (state, most, ended) = (self.state().clone(), settings.tries, Arc::clone(&errand));
         let outcome = self.node.store.run(move |core| state.end(core, &ended, end, most)).await;
@@ -183,7 +196,9 @@ impl State {
         rows.put(key, row.encode());
         core.log_tenants(rows)?;
         book.index.change(created, Status::Pinning);
-        let job = Arc::new(Job::new(Arc::clone(&account), tenant.limits, &row, instead, stop));
+        let holds = core.tenant_row(&keys::held(&cid, tenant.number))?.is_some();
+        let (limits, account) = (tenant.limits, Arc::clone(&account));
+        let job = Arc::new(Job::new(account, limits, &row, (instead, holds), stop));
         lock(&self.jobs).insert((tenant.number, created), Arc::clone(&job));
         Ok(Some(Errand { tenant: Arc::clone(tenant), created, row, cid, job }))
     }
@@ -284,7 +299,7 @@ impl State {
 
     /// Removes requests that have expired, pinned or not, with what they alone held.
     pub(super) fn release_expired(&self, core: &Core) -> Result<(), StoreError> {
-        let mut before = Vec::new();
+        let mut before = None;
         loop {
             let (mut tenant, mut some) = (None, Vec::new());
             each_row(core, &keys::expiring(), &mut |key, _| {
@@ -304,11 +319,12 @@ impl State {
             })?;
             let Some(tenant) = tenant.filter(|_| !some.is_empty()) else { return Ok(()) };
             // A row that finds no request would be found for ever.
-            if some == before {
+            let batch = Some((tenant.number, some.clone()));
+            if batch == before {
                 return Err(damaged(&keys::expiring()));
             }
             self.remove(core, &tenant, &some)?;
-            before = some;
+            before = batch;
         }
     }
 }
