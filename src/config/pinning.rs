@@ -14,7 +14,8 @@ const WORKERS_MAX: u32 = 1000;
 const STALL_TIME: Duration = Duration::from_secs(120);
 /// Tries before a request has failed.
 const TRIES: u32 = 5;
-const TRIES_MAX: u32 = 1000;
+/// A request counts its tries in a byte.
+const TRIES_MAX: u32 = 255;
 /// Delegates that a reply may have.
 const DELEGATES_MAX: usize = 20;
 
@@ -31,7 +32,7 @@ pub struct PinningService {
     pub workers: u32,
     /// Time without a new block after which a fetch is put back.
     pub stall: Duration,
-    /// Tries before a request has failed, 1 to 1000.
+    /// Tries before a request has failed, 1 to 255.
     pub tries: u32,
     /// Whether origins in local networks are dialled.
     pub dial_private: bool,
@@ -47,8 +48,8 @@ impl Config {
     pub fn pinning_service(&self) -> Result<PinningService, FileError> {
         let (key, range) = ("Pinning.Service.Workers", "from 1 to 1000");
         let workers = self.bounded::<u32>(key, range, 1, i64::from(WORKERS_MAX))?;
-        let tries =
-            self.bounded::<u32>("Pinning.Service.Retries", range, 1, i64::from(TRIES_MAX))?;
+        let (key, range) = ("Pinning.Service.Retries", "from 1 to 255");
+        let tries = self.bounded::<u32>(key, range, 1, i64::from(TRIES_MAX))?;
         let delegates = self.list("Pinning.Service.Delegates").unwrap_or_default();
         let refused = |key, reason: &str| FileError::Value { key, reason: reason.to_owned() };
         if delegates.len() > DELEGATES_MAX {
@@ -127,7 +128,8 @@ mod tests {
         for (section, key) in [
             (json!({"Workers": 0}), "Pinning.Service.Workers"),
             (json!({"Workers": 1001}), "Pinning.Service.Workers"),
-            (json!({"Retries": -1}), "Pinning.Service.Retries"),
+            (json!({"Retries": 0}), "Pinning.Service.Retries: must be from 1 to 255, got 0"),
+            (json!({"Retries": 256}), "Pinning.Service.Retries"),
             (json!({"StallTimeout": "0s"}), "Pinning.Service.StallTimeout"),
             (json!({"Delegates": vec!["x"; 21]}), "Pinning.Service.Delegates"),
         ] {

@@ -7,10 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::State;
+use super::end::Hold;
 use super::index::Index;
 use super::quota::{Promise, Used};
 use super::request::{Status, priority_of};
 use super::row::Row;
+use crate::dag::weigh::weigh;
 use crate::ipld::cid::Cid;
 use crate::store::backend::BackendError;
 use crate::store::keys::tenants::{self as keys, Holding};
@@ -41,6 +43,8 @@ pub(super) struct Book {
     /// When the newest request was made that there ever was, in microseconds since 1970: a fetch that
     /// ends late must not take another request for its own.
     pub newest: u64,
+    /// Bytes of the rows of requests that have failed.
+    pub failed: u64,
     loaded: bool,
     /// The tenant is being removed: nothing comes in any more.
     pub closed: bool,
@@ -49,10 +53,13 @@ pub(super) struct Book {
 /// What becomes of a request when a batch is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Effect {
-    /// It is gone; with the priority and time under which it may wait in the queue.
-    Gone(u64, i8, u64),
-    /// It has another status.
-    Now(u64, Status),
+    /// It is gone; with the priority and time under which it may wait in the queue, and the bytes of
+    /// its row if it had failed.
+    Gone(u64, i8, u64, u64),
+    /// It is pinned.
+    Pinned(u64),
+    /// It has failed; with the bytes of its row.
+    Failed(u64, u64),
 }
 
 /// A lock whose holder panicked guards what stands in rows.
@@ -68,6 +75,11 @@ pub(super) fn gone() -> StoreError {
 /// Whether it is that error.
 pub(super) fn is_gone(error: &StoreError) -> bool {
     matches!(error, StoreError::Pin(text) if text == GONE)
+}
+
+/// Whether it says that the tenant has no room any more.
+pub(super) fn is_short(error: &StoreError) -> bool {
+    matches!(error, StoreError::Pin(text) if text == SHORT)
 }
 
 /// A row that no version of this layout wrote.
@@ -87,24 +99,39 @@ impl Account {
         let mut book = lock(&self.book);
         if !book.loaded {
             let mut times: [Vec<u64>; 4] = Default::default();
-            let mut waiting = Vec::new();
+            let (mut waiting, mut failed) = (Vec::new(), 0);
+            let used = core.tenant_row(&keys::used(self.tenant))?;
+            let mut used = used.and_then(|row| keys::split_used(&row));
+            // Nothing is held, or the sums were lost with a damaged database.
+            let mut sums = used.is_none().then(Sums::default);
             each_row(core, &keys::requests(self.tenant), &mut |key, value| {
                 let row = Row::glance(value).ok_or_else(|| damaged(key))?;
                 let created = keys::split_created(key).ok_or_else(|| damaged(key))?;
                 let mut status = row.status;
+                if let Some(sums) = &mut sums {
+                    sums.count(&Row::decode(value).ok_or_else(|| damaged(key))?);
+                }
                 if matches!(status, Status::Queued | Status::Pinning) {
                     let row = Row::decode(value).ok_or_else(|| damaged(key))?;
-                    waiting.push((created, priority_of(&row.meta).unwrap_or(0), row.not_before));
+                    // What kept the node from it may be over.
+                    let held = Hold::is_reason(&row.reason);
+                    let not_before = if held { 0 } else { row.not_before };
+                    waiting.push((created, priority_of(&row.meta).unwrap_or(0), not_before));
                     status = Status::Queued;
+                }
+                if status == Status::Failed {
+                    failed += value.len() as u64;
                 }
                 times[status as usize].push(created);
                 Ok(true)
             })?;
             book.index = Index::of_newest_first(times);
+            book.failed = failed;
             book.newest = book.index.last().unwrap_or(0);
-            let used = core.tenant_row(&keys::used(self.tenant))?;
-            let bytes = used.and_then(|row| keys::split_used(&row)).unwrap_or(0);
-            lock(&self.used).bytes = bytes;
+            if let Some(sums) = sums {
+                used = Some(sums.write(core, self.tenant)?);
+            }
+            lock(&self.used).bytes = used.unwrap_or(0);
             let mut queue = lock(&state.queue);
             for (created, priority, not_before) in waiting {
                 queue.push((self.tenant, created), priority, not_before);
@@ -117,6 +144,45 @@ impl Account {
     /// What it uses.
     pub fn used(&self) -> MutexGuard<'_, Used> {
         lock(&self.used)
+    }
+}
+
+/// What a tenant holds, made again of its requests.
+#[derive(Default)]
+struct Sums(HashMap<Cid, Holding>);
+
+impl Sums {
+    /// One request holds its own DAG, or that which it takes the place of.
+    fn count(&mut self, row: &Row) {
+        let pinned = row.parsed().filter(|_| row.status == Status::Pinned);
+        for (cid, bytes, blocks) in [(pinned, row.bytes, row.blocks), (row.keeps, 0, 0)] {
+            let Some(cid) = cid else { continue };
+            let held = self.0.entry(keys::pinned_as(&cid)).or_default();
+            let requests = held.requests.saturating_add(1);
+            *held =
+                Holding { requests, bytes: held.bytes.max(bytes), blocks: held.blocks.max(blocks) };
+        }
+    }
+
+    /// Writes the rows; gives the bytes of all.
+    fn write(self, core: &Core, tenant: u32) -> Result<u64, StoreError> {
+        let (mut rows, mut all) = (TenantBatch::default(), 0_u64);
+        for (cid, mut held) in self.0 {
+            if held.blocks == 0 {
+                // Of what is replaced nothing tells the weight. What cannot be weighed is not whole.
+                let weight = weigh(core, &cid, u64::MAX).unwrap_or_default();
+                (held.bytes, held.blocks) = (weight.bytes, weight.blocks);
+            }
+            all = all.saturating_add(held.bytes);
+            rows.put(keys::held(&cid, tenant), held.encode());
+        }
+        if all > 0 {
+            rows.put(keys::used(tenant), keys::bytes_used(all));
+        }
+        if !rows.is_empty() {
+            core.log_tenants(rows)?;
+        }
+        Ok(all)
     }
 }
 

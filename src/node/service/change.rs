@@ -10,6 +10,7 @@ use super::request::{self, PinAsk, Request, Status, priority_of};
 use super::row::Row;
 use super::{Access, Service, State, Tenant, quota};
 use crate::node::Error;
+use crate::store::keys::tenants::pinned_as;
 use crate::store::pin::now;
 use crate::store::tenants::TenantBatch;
 use crate::store::{Core, StoreError};
@@ -125,7 +126,7 @@ pub(super) fn absent(id: &str) -> Error {
 /// Whether the token may pin this.
 fn permitted(who: &Access, ask: &PinAsk) -> Result<(), Error> {
     let denied = |text: String| Err(Error::Denied(text));
-    if let Some(cid) = who.token.cid.filter(|cid| *cid != ask.cid) {
+    if let Some(cid) = who.token.cid.filter(|cid| pinned_as(cid) != pinned_as(&ask.cid)) {
         return denied(format!("this token pins {cid} alone"));
     }
     if let Some(prefix) = &who.token.name_prefix
@@ -158,6 +159,7 @@ impl State {
         }
         let (mut rows, mut effects) = (TenantBatch::default(), Vec::new());
         let (mut keeps, mut live) = (None, book.index.live());
+        let mut failed = (book.index.len(Status::Failed), book.failed);
         if let Some(((created, random), id)) = old {
             let row = row_of(core, number, created)?.filter(|row| row.random == random);
             let row = row.ok_or_else(|| absent(&id))?;
@@ -165,9 +167,11 @@ impl State {
             keeps = if status == Status::Pinned { row.parsed() } else { row.keeps };
             live -= u64::from(status != Status::Failed);
             delete_rows(&mut rows, number, created, &row);
+            let bytes = failed_bytes(&row);
+            failed = (failed.0 - u64::from(bytes > 0), failed.1.saturating_sub(bytes));
             effects.push(going(created, &row));
         }
-        quota::may_add(&tenant.limits, live).map_err(Error::Quota)?;
+        quota::may_add(&tenant.limits, live, failed).map_err(Error::Quota)?;
         let priority = ask.priority()?;
         let created = this_tick().max(book.newest.saturating_add(TICK));
         let row = Row {
@@ -237,14 +241,19 @@ impl State {
     pub(super) fn apply(&self, tenant: u32, book: &mut super::account::Book, effects: &[Effect]) {
         for effect in effects {
             match *effect {
-                Effect::Gone(created, priority, not_before) => {
+                Effect::Gone(created, priority, not_before, failed) => {
                     book.index.remove(created);
+                    book.failed = book.failed.saturating_sub(failed);
                     lock(&self.queue).remove((tenant, created), priority, not_before);
                     if let Some(job) = lock(&self.jobs).get(&(tenant, created)) {
                         job.cancel.cancel();
                     }
                 }
-                Effect::Now(created, status) => book.index.change(created, status),
+                Effect::Pinned(created) => book.index.change(created, Status::Pinned),
+                Effect::Failed(created, bytes) => {
+                    book.index.change(created, Status::Failed);
+                    book.failed = book.failed.saturating_add(bytes);
+                }
             }
         }
     }
@@ -259,5 +268,14 @@ impl State {
 
 /// The request of a row goes.
 pub(super) fn going(created: u64, row: &Row) -> Effect {
-    Effect::Gone(created, priority_of(&row.meta).unwrap_or(0), row.not_before)
+    let priority = priority_of(&row.meta).unwrap_or(0);
+    Effect::Gone(created, priority, row.not_before, failed_bytes(row))
+}
+
+/// Bytes of the row of a request that has failed; 0 for any other.
+fn failed_bytes(row: &Row) -> u64 {
+    match row.status {
+        Status::Failed => row.encode().len() as u64,
+        _ => 0,
+    }
 }

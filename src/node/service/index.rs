@@ -63,11 +63,6 @@ impl Index {
         self.by.iter().filter_map(|times| times.last()).max().copied()
     }
 
-    /// The one of a status made first.
-    pub fn oldest(&self, status: Status) -> Option<u64> {
-        self.of(status).first().copied()
-    }
-
     /// The first `limit` of a status that were made after a time.
     pub fn next(&self, status: Status, after: Option<u64>, limit: usize) -> Vec<u64> {
         let span = Span { after, before: None };

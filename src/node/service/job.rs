@@ -12,15 +12,15 @@ use futures_util::stream::FuturesUnordered;
 use libp2p::multiaddr::Protocol;
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Account, Changing, Effect, Planned, damaged, gone, is_gone, lock, row_of};
+use super::account::{Account, Changing, Effect, Planned, damaged, gone, lock, row_of};
+use super::end::{End, Trouble, is_lost};
 use super::quota::{Promise, Short, human};
-use super::request::Status;
+use super::request::{self, Status};
 use super::row::Row;
 use super::{Fetching, Limits, Service, State, Tenant, Working};
 use crate::dag::fetch::Fetched;
 use crate::dag::weigh::{Weight, claimed, weigh};
 use crate::dag::{DagError, Patience};
-use crate::exchange::ExchangeError;
 use crate::ipld::cid::Cid;
 use crate::net::Multiaddr;
 use crate::node::Node;
@@ -47,19 +47,6 @@ const DIAL_PAUSES: [Duration; 4] = [
 /// Bytes by which a promise is raised at a time, where the limit lets it.
 const STEP_BYTES: u64 = 16 << 20;
 
-/// How a fetch ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// The DAG is here, and its pin on the disk.
-    Pinned,
-    /// It may be had another time: says what was tried.
-    Again(String),
-    /// It cannot be had: says why.
-    Failed(String),
-    /// The request is gone, or the node stops.
-    Stopped,
-}
-
 /// A fetch in flight.
 pub(super) struct Job {
     /// Ends it.
@@ -71,6 +58,8 @@ pub(super) struct Job {
     account: Arc<Account>,
     limits: Limits,
     promise: Mutex<Promise>,
+    /// The tenant holds the DAG already: what is fetched of it again costs it nothing.
+    holds: bool,
     /// Why the tenant may not have it.
     refused: OnceLock<Short>,
     /// Ends the fetch when that is known.
@@ -90,12 +79,13 @@ impl Drop for Job {
 }
 
 impl Job {
-    /// `instead` are bytes of what the request takes the place of.
+    /// `instead` are bytes of what the request takes the place of, `holds` tells whether the tenant
+    /// holds the DAG already.
     pub fn new(
         account: Arc<Account>,
         limits: Limits,
         row: &Row,
-        instead: u64,
+        (instead, holds): (u64, bool),
         stop: &CancellationToken,
     ) -> Self {
         let now = Instant::now();
@@ -108,6 +98,7 @@ impl Job {
             account,
             limits,
             promise: Mutex::new(Promise { bytes: 0, instead }),
+            holds,
             refused: OnceLock::new(),
             over: CancellationToken::new(),
             size: AtomicU64::new(0),
@@ -162,8 +153,15 @@ impl Job {
         }
     }
 
-    /// Has so many bytes promised, in all.
-    fn promised(&self, bytes: u64) -> Result<(), Short> {
+    /// Has so many bytes promised, in all, unless they cost nothing.
+    pub fn promised(&self, bytes: u64) -> Result<(), Short> {
+        match self.holds {
+            true => Ok(()),
+            false => self.promise(bytes),
+        }
+    }
+
+    fn promise(&self, bytes: u64) -> Result<(), Short> {
         self.account.used().promise(&self.limits, &mut lock(&self.promise), bytes)
     }
 
@@ -171,7 +169,7 @@ impl Job {
     fn came(&self, so_far: Fetched) {
         self.moved();
         self.progress.fetched(so_far.fetched, so_far.bytes);
-        if so_far.bytes <= lock(&self.promise).bytes {
+        if self.holds || so_far.bytes <= lock(&self.promise).bytes {
             return;
         }
         let generous = self.promised(so_far.bytes.saturating_add(STEP_BYTES));
@@ -191,52 +189,6 @@ pub(super) struct Errand {
     pub job: Arc<Job>,
 }
 
-/// Why a DAG is not kept.
-enum Trouble {
-    Dag(DagError),
-    /// The tenant may not have it.
-    Quota(Short),
-}
-
-impl<E: Into<DagError>> From<E> for Trouble {
-    fn from(error: E) -> Self {
-        Self::Dag(error.into())
-    }
-}
-
-impl From<Trouble> for End {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Quota(short) => short.into(),
-            Trouble::Dag(DagError::Store(error)) if is_gone(&error) => Self::Stopped,
-            Trouble::Dag(error) if is_for_good(&error) => Self::Failed(error.to_string()),
-            Trouble::Dag(error) => Self::Again(error.to_string()),
-        }
-    }
-}
-
-impl From<Short> for End {
-    fn from(short: Short) -> Self {
-        match short.later {
-            true => Self::Again(short.reason),
-            false => Self::Failed(short.reason),
-        }
-    }
-}
-
-/// Whether no other time would be better.
-fn is_for_good(error: &DagError) -> bool {
-    let store = |error: &StoreError| {
-        use StoreError::{NoRoom, Pin, Unreadable};
-        matches!(error, NoRoom { .. } | Unreadable { .. } | Pin(_))
-    };
-    match error {
-        DagError::Malformed { .. } | DagError::Exchange(ExchangeError::Refused(_)) => true,
-        DagError::Store(error) | DagError::Exchange(ExchangeError::Store(error)) => store(error),
-        _ => false,
-    }
-}
-
 impl Service {
     /// Fetches and pins. Dropping it leaves what has come, for another time.
     pub(super) async fn fetch(&self, errand: &Arc<Errand>, settings: &Working) -> End {
@@ -245,10 +197,12 @@ impl Service {
         let getting = std::pin::pin!(self.get(&node, errand));
         let dialling = std::pin::pin!(dial(&node, &errand.row.origins, settings.dial_private));
         let all = async {
-            match select(getting, dialling).await {
-                Either::Left((end, _)) => end,
+            let got = match select(getting, dialling).await {
+                Either::Left((got, _)) => got,
                 Either::Right(((), getting)) => getting.await,
-            }
+            };
+            let online = node.dag.watch().is_some();
+            got.map_or_else(|trouble| trouble.end(online, &errand.id()), |()| End::Pinned)
         };
         tokio::select! {
             end = all => end,
@@ -266,13 +220,10 @@ impl Service {
         }
     }
 
-    async fn get(&self, node: &Node, errand: &Arc<Errand>) -> End {
+    async fn get(&self, node: &Node, errand: &Arc<Errand>) -> Result<(), Trouble> {
         let intent = self.node.store.core().intend();
         let cid = errand.cid;
-        let known = match self.node.store.run(move |core| weighed(core, &cid)).await {
-            Ok(known) => known,
-            Err(error) => return Trouble::from(error).into(),
-        };
+        let known = self.node.store.run(move |core| weighed(core, &cid)).await?;
         let mut kept = match known {
             Some(weight) => self.keep(errand, &intent, Some(weight)).await,
             None => Err(DagError::NotFound(Box::new(cid)).into()),
@@ -281,15 +232,12 @@ impl Service {
             match kept {
                 // What was weighed once may be damaged, or lost since it was fetched.
                 Err(Trouble::Dag(error)) if is_lost(&error) => {}
-                Err(trouble) => return trouble.into(),
-                Ok(()) => return End::Pinned,
+                ended => return ended,
             }
-            if let Err(trouble) = fetch_all(node, errand, &intent).await {
-                return trouble.into();
-            }
+            fetch_all(node, errand, &intent).await?;
             kept = self.keep(errand, &intent, None).await;
         }
-        kept.map_or_else(End::from, |()| End::Pinned)
+        kept
     }
 
     /// Pins what is here, and writes what the tenant uses.
@@ -311,22 +259,15 @@ impl Service {
     }
 }
 
-/// Whether a DAG that was whole, or seemed so, lacks a block.
-fn is_lost(error: &DagError) -> bool {
-    matches!(
-        error,
-        DagError::NotFound(_)
-            | DagError::Store(StoreError::Missing(_) | StoreError::Corrupt { .. })
-    )
-}
-
 /// What a DAG weighs, if somebody's pin holds it.
 fn weighed(core: &Core, cid: &Cid) -> Result<Option<Weight>, StoreError> {
     let Some((key, row)) = core.tenant_rows(&keys::holders(cid), None, 1)?.pop() else {
         return Ok(None);
     };
     let held = Holding::decode(&row).ok_or_else(|| damaged(&key))?;
-    Ok(Some(Weight { bytes: held.bytes, blocks: held.blocks }))
+    let weight = Weight { bytes: held.bytes, blocks: held.blocks };
+    // Not known of one that was held, and not whole, when rows were made again.
+    Ok(Some(weight).filter(|weight| weight.blocks > 0))
 }
 
 /// Brings every block here. What the root claims is promised first, then what comes.
@@ -343,6 +284,11 @@ async fn fetch_all(node: &Node, errand: &Errand, intent: &Intent) -> Result<(), 
 }
 
 impl Errand {
+    /// What the request is called.
+    pub fn id(&self) -> String {
+        request::id(self.created, self.row.random)
+    }
+
     /// The request's row as it is now.
     pub fn row_now(&self, core: &Core) -> Result<Row, StoreError> {
         let row = row_of(core, self.tenant.number, self.created)?;
@@ -366,13 +312,13 @@ impl Errand {
         job.size.store(weight.bytes, Ordering::Relaxed);
         // What the tenant holds already costs it nothing more.
         if core.tenant_row(&keys::held(&cid, number))?.is_none() {
-            job.promised(weight.bytes).map_err(Trouble::Quota)?;
+            job.promise(weight.bytes).map_err(Trouble::Quota)?;
         }
         let name = Some(self.row.name.as_str()).filter(|name| Pin::check_name(name).is_ok());
         let pin = Pin::new(keys::pinned_as(&cid), Mode::Recursive, name.unwrap_or_default())?;
         let pin = pin.owned_by(&self.tenant.name)?;
         job.progress.again();
-        let mut promise = std::mem::take(&mut *lock(&job.promise));
+        let mut lent = Lent { job, promise: std::mem::take(&mut *lock(&job.promise)) };
         let mut change = Changing::new(state, &job.account, |core, book, holds| {
             if book.index.status(self.created) != Some(Status::Pinning) {
                 return Err(gone());
@@ -386,14 +332,24 @@ impl Errand {
             (row.not_before, row.reason) = (0, String::new());
             let mut rows = TenantBatch::default();
             rows.put(keys::request(number, self.created), row.encode());
-            Ok(Planned { rows, effects: vec![Effect::Now(self.created, Status::Pinned)] })
+            Ok(Planned { rows, effects: vec![Effect::Pinned(self.created)] })
         })
-        .keeping(&mut promise, self.tenant.limits.bytes);
+        .keeping(&mut lent.promise, self.tenant.limits.bytes);
         let kept = core.pin_beside(&pin, intent, &job.progress, &mut change);
-        drop(change);
-        // Nothing of it is left when it was written.
-        *lock(&job.promise) = promise;
         Ok(kept?)
+    }
+}
+
+/// The promise of a job while it is being pinned; it has back what is left of it, even of a panic: nothing
+/// when it was written.
+struct Lent<'a> {
+    job: &'a Job,
+    promise: Promise,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        *lock(&self.job.promise) = self.promise;
     }
 }
 

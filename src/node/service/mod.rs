@@ -6,6 +6,7 @@
 mod account;
 pub mod audit;
 mod change;
+mod end;
 pub mod find;
 mod index;
 mod job;
@@ -25,7 +26,7 @@ mod work;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as Turn, Notify, OnceCell};
 
@@ -79,6 +80,8 @@ pub(super) struct State {
     queue: Mutex<queue::Queue>,
     /// What is being fetched.
     jobs: Mutex<HashMap<queue::Key, Arc<job::Job>>>,
+    /// Until when nothing new is begun: the node is full.
+    paused: Mutex<Option<Instant>>,
     /// Told when there may be something to fetch.
     wake: Notify,
     /// Looks through many rows at a time.

@@ -3,8 +3,11 @@
 
 use super::tenant::Limits;
 
-/// Failed requests that are remembered for a tenant; the oldest go.
-pub(super) const FAILED_MAX: u64 = 10_000;
+/// Failed requests of a tenant with which it may make no more. Those that wait may yet fail: no
+/// request that was acknowledged goes by itself.
+const FAILED_MAX: u64 = 10_000;
+/// Bytes of their rows that are as much.
+const FAILED_MAX_BYTES: u64 = 16 << 20;
 
 /// Bytes of one tenant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,8 +36,13 @@ pub(super) struct Short {
     pub later: bool,
 }
 
-/// Whether a tenant with so many requests may have one more.
-pub(super) fn may_add(limits: &Limits, live: u64) -> Result<(), String> {
+/// Whether a tenant with so many requests may have one more; `failed` are those that have failed, and
+/// the bytes of their rows.
+pub(super) fn may_add(limits: &Limits, live: u64, failed: (u64, u64)) -> Result<(), String> {
+    let (count, bytes) = failed;
+    if count >= FAILED_MAX || bytes >= FAILED_MAX_BYTES {
+        return Err(format!("{count} requests have failed, of {}; remove some", human(bytes)));
+    }
     match limits.pins {
         Some(most) if live >= most => {
             Err(format!("the limit is {most} pins, and {live} are there"))
@@ -157,6 +165,9 @@ mod tests {
             ("0 B".into(), "1023 B".into(), "15.9 EiB".into())
         );
         let limits = Limits { pins: Some(2), ..Limits::default() };
-        assert!(may_add(&limits, 1).is_ok() && may_add(&limits, 2).is_err());
+        let may = |live, failed| may_add(&limits, live, failed);
+        assert!(may(1, (9_999, (16 << 20) - 1)).is_ok() && may(2, (0, 0)).is_err());
+        assert!(may(1, (10_000, 0)).unwrap_err().starts_with("10000 requests have failed"));
+        assert!(may(1, (300, 16 << 20)).unwrap_err().contains("16.0 MiB; remove some"));
     }
 }

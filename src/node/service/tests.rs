@@ -4,9 +4,13 @@
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
+mod rebuilt;
+#[cfg(test)]
 mod scale;
 #[cfg(test)]
 mod scan;
+#[cfg(test)]
+mod shortage;
 #[cfg(test)]
 mod stress;
 #[cfg(test)]

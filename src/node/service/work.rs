@@ -1,20 +1,19 @@
 //! Working the queue: fetches begin as workers are free and end in a row; what has expired goes.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::account::{
-    Changing, Effect, Planned, damaged, delete_rows, each_row, gone, is_gone, lock, row_of,
-};
-use super::change::going;
-use super::job::{End, Errand, Job};
+use super::account::{Changing, Effect, Planned, damaged, each_row, gone, is_gone, lock, row_of};
+use super::end::{End, Hold};
+use super::job::{Errand, Job};
 use super::queue::Key;
-use super::quota::FAILED_MAX;
 use super::request::{Status, priority_of};
+use super::row::Row;
 use super::{Service, State, Tenant, Working};
 use crate::store::keys::tenants as keys;
 use crate::store::pin::now;
@@ -28,6 +27,11 @@ const EXPIRY_TIME: Duration = Duration::from_secs(10);
 const START_TIME: Duration = Duration::from_secs(5);
 /// Expired requests removed in one batch of a tenant.
 const EXPIRED_TOGETHER: usize = 128;
+/// Time without new fetches once the node is full: to go on at once would throw out what has come for
+/// those in flight, and fetch it again.
+const FULL_TIME: Duration = Duration::from_secs(30);
+/// What a tenant is told when its request met a bug.
+const PANICKED: &str = "this node failed at it; its operator finds the reason in the log";
 /// Seconds until the next try, after the first one, the second, and so on.
 const WAITS: [u64; 4] = [60, 300, 1800, 7200];
 
@@ -56,7 +60,17 @@ impl Service {
             {
                 let (service, stop) = (self.clone(), stop.clone());
                 fetching.push(task::spawn(async move {
-                    service.pin_one(key, &settings, &stop).await;
+                    // A bug that one request meets does not end the queue of all others.
+                    let work = AssertUnwindSafe(service.pin_one(key, &settings, &stop));
+                    if work.catch_unwind().await.is_err() {
+                        tracing::error!(
+                            "a panic at the pin request of {} of tenant {}",
+                            key.1,
+                            key.0
+                        );
+                        lock(&service.state().jobs).remove(&key);
+                        service.state().again(key);
+                    }
                     key.0
                 }));
             }
@@ -76,11 +90,7 @@ impl Service {
     fn done(&self, ended: Result<u32, tokio::task::JoinError>) {
         match ended {
             Ok(tenant) => lock(&self.state().queue).done(tenant),
-            Err(error) => {
-                if let Ok(panic) = error.try_into_panic() {
-                    std::panic::resume_unwind(panic);
-                }
-            }
+            Err(error) => tracing::error!("a fetch ended without telling whose it was: {error}"),
         }
     }
 
@@ -109,9 +119,13 @@ impl Service {
                 return self.state().again(key);
             }
         };
+        let fetch = AssertUnwindSafe(self.fetch(&errand, settings)).catch_unwind();
         let end = tokio::select! {
             () = errand.job.cancel.cancelled() => End::Stopped,
-            end = self.fetch(&errand, settings) => end,
+            end = fetch => end.unwrap_or_else(|_| {
+                tracing::error!("pin request {}: a panic ended its fetch", errand.id());
+                End::Failed(PANICKED.to_owned())
+            }),
         };
         let (state, most, ended) = (self.state().clone(), settings.tries, Arc::clone(&errand));
         let outcome = self.node.store.run(move |core| state.end(core, &ended, end, most)).await;
@@ -127,12 +141,25 @@ impl Service {
 impl State {
     /// The request whose turn it is.
     fn next(&self, workers: usize) -> Option<Key> {
+        if !self.pause().is_zero() {
+            return None;
+        }
         let most = |tenant| self.tenants.get(tenant).and_then(|tenant| tenant.limits.in_flight);
         lock(&self.queue).next(now(), workers, &most)
     }
 
+    /// Time for which nothing new is begun.
+    fn pause(&self) -> Duration {
+        let until = *lock(&self.paused);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
     /// Time until the next request may be tried again.
     fn rest(&self) -> Duration {
+        let pause = self.pause();
+        if !pause.is_zero() {
+            return pause;
+        }
         let due = lock(&self.queue).due();
         due.map_or(Duration::MAX, |due| Duration::from_secs(due.saturating_sub(now()).max(1)))
     }
@@ -169,7 +196,9 @@ impl State {
         rows.put(key, row.encode());
         core.log_tenants(rows)?;
         book.index.change(created, Status::Pinning);
-        let job = Arc::new(Job::new(Arc::clone(&account), tenant.limits, &row, instead, stop));
+        let holds = core.tenant_row(&keys::held(&cid, tenant.number))?.is_some();
+        let (limits, account) = (tenant.limits, Arc::clone(&account));
+        let job = Arc::new(Job::new(account, limits, &row, (instead, holds), stop));
         lock(&self.jobs).insert((tenant.number, created), Arc::clone(&job));
         Ok(Some(Errand { tenant: Arc::clone(tenant), created, row, cid, job }))
     }
@@ -194,8 +223,23 @@ impl State {
                     &format!("not had in {tries} tries over {over:?}; {reason}"),
                 )
             }
-            End::Again(reason) => self.put_back(core, errand, Some(&reason)),
-            End::Stopped => self.put_back(core, errand, None),
+            End::Again(reason) => self.put_back(core, errand, &|row| {
+                let wait = WAITS.get(usize::from(row.tries)).or(WAITS.last()).copied();
+                row.not_before = now().saturating_add(wait.unwrap_or(0));
+                row.tries = row.tries.saturating_add(1);
+                row.because(&reason);
+            }),
+            End::Held(hold) => {
+                if hold == Hold::Full {
+                    *lock(&self.paused) = Some(Instant::now() + FULL_TIME);
+                }
+                self.put_back(core, errand, &|row| {
+                    let wait = hold.wait(row.reason == hold.reason());
+                    row.not_before = now().saturating_add(wait);
+                    row.because(hold.reason());
+                })
+            }
+            End::Stopped => self.put_back(core, errand, &|_| ()),
         };
         match ended {
             Err(error) if is_gone(&error) => Ok(()),
@@ -203,13 +247,13 @@ impl State {
         }
     }
 
-    /// The request waits again: for a while after a try that came to nothing, or with its place where
-    /// it was stopped.
+    /// The request waits again, for as long as `change` says; else with its place where it was
+    /// stopped.
     fn put_back(
         &self,
         core: &Core,
         errand: &Errand,
-        reason: Option<&str>,
+        change: &dyn Fn(&mut Row),
     ) -> Result<(), StoreError> {
         let (number, created) = (errand.tenant.number, errand.created);
         let account = self.account(number);
@@ -219,12 +263,7 @@ impl State {
         }
         let mut row = errand.row_now(core)?;
         row.status = Status::Queued;
-        if let Some(reason) = reason {
-            let wait = WAITS.get(usize::from(row.tries)).or(WAITS.last()).copied();
-            row.not_before = now().saturating_add(wait.unwrap_or(0));
-            row.tries = row.tries.saturating_add(1);
-            row.because(reason);
-        }
+        change(&mut row);
         let mut rows = TenantBatch::default();
         rows.put(keys::request(number, created), row.encode());
         core.log_tenants(rows)?;
@@ -234,8 +273,7 @@ impl State {
         Ok(())
     }
 
-    /// The request has failed, and lets go what it was to take the place of. Of too many failed ones
-    /// the oldest go.
+    /// The request has failed, and lets go what it was to take the place of.
     fn fail(&self, core: &Core, errand: &Errand, reason: &str) -> Result<(), StoreError> {
         let (number, created) = (errand.tenant.number, errand.created);
         let account = self.account(number);
@@ -251,15 +289,9 @@ impl State {
             row.tries = row.tries.saturating_add(1);
             row.because(reason);
             let mut planned = Planned::default();
-            planned.rows.put(keys::request(number, created), row.encode());
-            planned.effects.push(Effect::Now(created, Status::Failed));
-            if book.index.len(Status::Failed) >= FAILED_MAX
-                && let Some(oldest) = book.index.oldest(Status::Failed)
-                && let Some(row) = row_of(core, number, oldest)?
-            {
-                delete_rows(&mut planned.rows, number, oldest, &row);
-                planned.effects.push(going(oldest, &row));
-            }
+            let row = row.encode();
+            planned.effects.push(Effect::Failed(created, row.len() as u64));
+            planned.rows.put(keys::request(number, created), row);
             Ok(planned)
         });
         core.change_beside(&errand.tenant.name, &mut change)
@@ -267,7 +299,7 @@ impl State {
 
     /// Removes requests that have expired, pinned or not, with what they alone held.
     pub(super) fn release_expired(&self, core: &Core) -> Result<(), StoreError> {
-        let mut before = Vec::new();
+        let mut before = None;
         loop {
             let (mut tenant, mut some) = (None, Vec::new());
             each_row(core, &keys::expiring(), &mut |key, _| {
@@ -287,11 +319,12 @@ impl State {
             })?;
             let Some(tenant) = tenant.filter(|_| !some.is_empty()) else { return Ok(()) };
             // A row that finds no request would be found for ever.
-            if some == before {
+            let batch = Some((tenant.number, some.clone()));
+            if batch == before {
                 return Err(damaged(&keys::expiring()));
             }
             self.remove(core, &tenant, &some)?;
-            before = some;
+            before = batch;
         }
     }
 }

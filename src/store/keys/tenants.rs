@@ -192,6 +192,11 @@ pub fn used(tenant: u32) -> Bytes {
     of(USED, tenant).into()
 }
 
+/// Whether a key is that of a row of [`held`] or [`used`], which requests tell, too.
+pub fn is_sum(key: &[u8]) -> bool {
+    matches!(key.first(), Some(&(HELD | USED)))
+}
+
 /// A DAG that a tenant holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holding {

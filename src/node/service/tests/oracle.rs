@@ -6,7 +6,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::*;
 use crate::node::Error;
-use crate::node::service::job::End;
+use crate::node::service::end::End;
 use crate::node::service::{Match, Request};
 use crate::store::keys::tenants as keys;
 use crate::store::pins::Listing;
@@ -262,6 +262,15 @@ async fn a_token_pins_what_it_may() {
     (token.cid, token.name_prefix) = (Some(one), Some("app/".into()));
     who.token = Arc::new(token);
     assert!(service.add(&who, named(&one, "app/x")).await.is_ok());
+    // Whichever version of the CID names the DAG.
+    let v0 = crate::ipld::cid::parse("QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn").unwrap();
+    let (v1, raw) = (keys::pinned_as(&v0), Cid::new_v1(codec::RAW, *v0.hash()));
+    for (opens, asked, may) in [(v0, v1, true), (v1, v0, true), (v0, raw, false)] {
+        let mut token = (*who.token).clone();
+        token.cid = Some(opens);
+        let who = Access { token: Arc::new(token), ..who.clone() };
+        assert_eq!(service.add(&who, named(&asked, "app/v")).await.is_ok(), may);
+    }
     for wrong in [named(&other, "app/x"), named(&one, "ap"), named(&one, "")] {
         assert!(matches!(service.add(&who, wrong).await, Err(Error::Denied(_))));
     }

@@ -1,8 +1,10 @@
 //! The worker: what it fetches, gives up, puts back and lets go.
 
+use super::super::account::{delete_rows, put_rows, row_of};
 use super::*;
 use crate::node::Error;
 use crate::store::pin::now;
+use crate::store::tenants::TenantBatch;
 
 fn stores() -> (Store, Store) {
     (Store::in_memory().unwrap(), Store::in_memory().unwrap())
@@ -243,6 +245,91 @@ async fn what_expires_goes_with_its_pin() {
     assert_eq!((found.count, pinned(0), pinned(1), pinned(2)), (2, false, true, true));
     assert_eq!(found.results[1].info["pinned_until"], "2100-01-01T00:00:00Z");
     assert_eq!(service.used(&who.tenant).await.unwrap(), (18, 0));
+}
+
+#[tokio::test]
+async fn expired_requests_of_two_tenants_made_at_one_time_go() {
+    let (ours, theirs) = stores();
+    let service = online(&ours, &theirs, MS).0.service();
+    let mut batch = TenantBatch::default();
+    let who: Vec<Access> = (1..4).map(|n| access(&service, n, Limits::default())).collect();
+    for who in &who {
+        let number = who.tenant.number;
+        let made = service.add(who, ask(leaf(1, 9).cid())).await.unwrap().created;
+        let mut row = row_of(&ours.core(), number, made).unwrap().unwrap();
+        delete_rows(&mut batch, number, made, &row);
+        row.expires = 7;
+        put_rows(&mut batch, number, 1000, &row);
+    }
+    ours.core().write_tenants(batch).unwrap();
+    let service = online(&ours, &theirs, MS).0.service();
+    let who: Vec<Access> = (1..4).map(|n| access(&service, n, Limits::default())).collect();
+    service.state().release_expired(&ours.core()).unwrap();
+    for who in &who {
+        assert_eq!(service.find(who, &all()).await.unwrap().count, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_at_its_limit_fetches_again_what_it_holds() {
+    let (ours, theirs) = stores();
+    ours.core().put_unpinned(&[leaf(1, 100)]).unwrap();
+    let service = online(&ours, &theirs, MS).0.service();
+    let who = access(&service, 1, Limits { bytes: Some(100), ..Limits::default() });
+    let worker = Worker::start(&service, Working::default());
+    service.add(&who, ask(leaf(1, 100).cid())).await.unwrap();
+    until(&service, &who, Status::Pinned, 1).await;
+    worker.stop().await;
+    let state = service.state().clone();
+    for (n, may) in [(1, true), (2, false)] {
+        let request = service.add(&who, ask(leaf(n, 100).cid())).await.unwrap();
+        let stop = CancellationToken::new();
+        let begun = state.begin(&ours.core(), &who.tenant, request.created, &stop);
+        assert_eq!(begun.unwrap().unwrap().job.promised(100).is_ok(), may);
+    }
+    assert_eq!(service.used(&who.tenant).await.unwrap(), (100, 0));
+}
+
+/// Peers that meet a bug at one block.
+struct Buggy(Cid, Peers);
+
+impl Session for Buggy {
+    fn fetch(&self, cid: Cid) -> BoxFuture<'_, Result<Block, ExchangeError>> {
+        assert!(cid != self.0, "a bug");
+        self.1.fetch(cid)
+    }
+
+    fn progress(&self) -> BoxFuture<'_, Progress> {
+        self.1.progress()
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_request_and_not_the_queue() {
+    let (ours, theirs) = stores();
+    let leaves = [leaf(1, 100), leaf(2, 100), leaf(3, 100)];
+    let root = parent(&[&leaves[0], &leaves[1]], 100);
+    theirs.core().put_unpinned(&leaves).unwrap();
+    theirs.core().put_unpinned(std::slice::from_ref(&root)).unwrap();
+    let (sent, asked) = (Arc::default(), Asked::default());
+    let peers = Peers { theirs, ours: ours.clone(), delay: MS, sent, asked };
+    let session = Buggy(*leaves[1].cid(), peers);
+    let mut node = node(&ours);
+    node.dag = Dag::new(ours.clone()).asking(Box::new(session), Patience::Endless);
+    let service = node.service();
+    // One worker, which is to be free again; and what the first was promised is given back.
+    let limits = Limits { in_flight: Some(1), bytes: Some(300), ..Limits::default() };
+    let who = access(&service, 1, limits);
+    let worker = Worker::start(&service, Working { workers: 1, ..Working::default() });
+    let broken = service.add(&who, ask(root.cid())).await.unwrap();
+    service.add(&who, ask(leaves[2].cid())).await.unwrap();
+    until(&service, &who, Status::Pinned, 1).await;
+    let broken = service.request(&who, &broken.id).await.unwrap();
+    let details = &broken.info["status_details"];
+    assert_eq!(broken.status, Status::Failed);
+    assert!(details.starts_with("this node failed at it"), "{details}");
+    worker.stop().await;
+    assert_eq!(service.used(&who.tenant).await.unwrap(), (100, 0));
 }
 
 #[tokio::test]
