@@ -98,6 +98,43 @@ fn a_kill_in_mid_flight_loses_no_request_and_fetches_little_again() {
 }
 
 #[test]
+fn a_full_node_fails_no_request_and_goes_on_when_there_is_room() {
+    let (dags, bytes) = (10, 8 << 20);
+    let source = Node::start();
+    let mut pinning = service(&[
+        ("Datastore.StorageMax", json!("64MiB")),
+        ("Pinning.Service.Retries", json!(1)),
+        ("Pinning.Service.Workers", json!(8)),
+    ]);
+    for n in 0..dags {
+        let file = source.repo.file(format!("f{n}"), keystream(&format!("large {n}"), bytes));
+        let cid = source.repo.ok(["add", "-Q", "--cid-version=1", file.to_str().unwrap()]);
+        pinning.add(&json!({ "cid": cid, "origins": [source.address] }));
+    }
+    let count = |pinning: &Pinning, status: &str| {
+        let told = pinning.ask("GET", &format!("/pins?status={status}&limit=1000"), None);
+        told.json()["count"].as_u64().unwrap()
+    };
+    let queued = |pinning: &Pinning| pinning.ask("GET", "/pins?status=queued&limit=1000", None);
+    let told = "this node is full; it goes on when there is room";
+    until("a full node", || queued(&pinning).text().contains(told));
+    until("pins", || count(&pinning, "pinned") > 0 && count(&pinning, "pinning") == 0);
+    let (pinned, waiting) = (count(&pinning, "pinned"), count(&pinning, "queued"));
+    assert_eq!((pinned + waiting, count(&pinning, "failed")), (dags, 0));
+    assert!(waiting > 0 && !queued(&pinning).text().contains("tries"));
+    println!("{pinned} of {dags} fit");
+    // Room comes, and the next start need not wait.
+    let all = pinning.ask("GET", "/pins?status=pinned&limit=1000", None).json();
+    for request in all["results"].as_array().unwrap() {
+        let id = request["requestid"].as_str().unwrap();
+        assert_eq!(pinning.ask("DELETE", &format!("/pins/{id}"), None).status, 202);
+    }
+    pinning = restart(pinning);
+    until("more pins", || count(&pinning, "pinned") > 0);
+    assert_eq!(count(&pinning, "pinned,queued,pinning"), waiting);
+}
+
+#[test]
 fn the_queue_is_shown_to_the_operator() {
     let pinning = service(&[("Pinning.Service.StallTimeout", json!("1s"))]);
     let shown = || lines(&pinning.repo, &["pin", "queue"]);

@@ -77,7 +77,12 @@ pub(super) fn is_gone(error: &StoreError) -> bool {
     matches!(error, StoreError::Pin(text) if text == GONE)
 }
 
-/// Whether it says that the tenant has no room any more.
+/// The error of a change whose tenant has no room for it any more.
+pub(super) fn short() -> StoreError {
+    StoreError::Pin(SHORT.into())
+}
+
+/// Whether it is that error.
 pub(super) fn is_short(error: &StoreError) -> bool {
     matches!(error, StoreError::Pin(text) if text == SHORT)
 }
@@ -351,7 +356,7 @@ where
         if let Some((promise, Some(most))) = &self.promise {
             let others = before.reserved.saturating_sub(promise.bytes);
             if used > before.bytes && used.saturating_add(others) > *most {
-                return Err(StoreError::Pin(SHORT.into()));
+                return Err(short());
             }
         }
         self.held = Some((book, effects, used));

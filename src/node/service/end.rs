@@ -131,6 +131,7 @@ pub(super) fn is_lost(error: &DagError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::account::{gone, short};
     use super::*;
 
     #[test]
@@ -147,6 +148,9 @@ mod tests {
         for error in [file(), damaged] {
             assert_eq!(Trouble::from(error).end(true, "id"), End::Again(UNABLE.into()));
         }
+        // A shortage at the end of a fetch may pass, and a request that is gone is nobody's failure.
+        assert!(matches!(Trouble::from(short()).end(true, "id"), End::Again(_)));
+        assert_eq!(Trouble::from(gone()).end(true, "id"), End::Stopped);
         let ended = Trouble::from(StoreError::Pin("/secret".into())).end(true, "id");
         assert_eq!(ended, End::Failed(UNABLE.into()));
     }

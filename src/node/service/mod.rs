@@ -80,7 +80,7 @@ pub(super) struct State {
     queue: Mutex<queue::Queue>,
     /// What is being fetched.
     jobs: Mutex<HashMap<queue::Key, Arc<job::Job>>>,
-    /// Until when nothing new is begun: the node is full.
+    /// Until when nothing new is begun, since the node was full.
     paused: Mutex<Option<Instant>>,
     /// Told when there may be something to fetch.
     wake: Notify,

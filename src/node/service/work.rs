@@ -28,7 +28,7 @@ const START_TIME: Duration = Duration::from_secs(5);
 /// Expired requests removed in one batch of a tenant.
 const EXPIRED_TOGETHER: usize = 128;
 /// Time without new fetches once the node is full: to go on at once would throw out what has come for
-/// those in flight, and fetch it again.
+/// those in flight, and fetch it again. After it fetches begin one by one.
 const FULL_TIME: Duration = Duration::from_secs(30);
 /// What a tenant is told when its request met a bug.
 const PANICKED: &str = "this node failed at it; its operator finds the reason in the log";
@@ -55,7 +55,7 @@ impl Service {
                     tracing::warn!("releasing pins that expired: {error}");
                 }
             }
-            while fetching.len() < settings.workers
+            while fetching.len() < self.state().most(settings.workers)
                 && let Some(key) = self.state().next(settings.workers)
             {
                 let (service, stop) = (self.clone(), stop.clone());
@@ -141,9 +141,6 @@ impl Service {
 impl State {
     /// The request whose turn it is.
     fn next(&self, workers: usize) -> Option<Key> {
-        if !self.pause().is_zero() {
-            return None;
-        }
         let most = |tenant| self.tenants.get(tenant).and_then(|tenant| tenant.limits.in_flight);
         lock(&self.queue).next(now(), workers, &most)
     }
@@ -152,6 +149,15 @@ impl State {
     fn pause(&self) -> Duration {
         let until = *lock(&self.paused);
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Fetches that there may be at a time, of so many: none while a full node pauses, then one, and
+    /// twice as many after each such time. Together they may need more than there is, and none would end.
+    pub(super) fn most(&self, workers: usize) -> usize {
+        let Some(until) = *lock(&self.paused) else { return workers };
+        let Some(since) = Instant::now().checked_duration_since(until) else { return 0 };
+        let doubled = u32::try_from(since.as_secs() / FULL_TIME.as_secs()).unwrap_or(u32::MAX);
+        1_usize.checked_shl(doubled).map_or(workers, |most| most.min(workers))
     }
 
     /// Time until the next request may be tried again.

@@ -119,6 +119,25 @@ async fn a_full_node_keeps_its_queue_and_what_is_to_be_replaced() {
     worker.stop().await;
 }
 
+#[test]
+fn after_a_pause_fetches_begin_one_by_one() {
+    let state = super::super::State::default();
+    assert_eq!(state.most(20), 20);
+    let now = Instant::now();
+    let ago = |seconds| now.checked_sub(Duration::from_secs(seconds)).unwrap();
+    for (until, most) in [
+        (now + Duration::from_secs(9), 0),
+        (ago(1), 1),
+        (ago(31), 2),
+        (ago(61), 4),
+        (ago(151), 20),
+        (ago(3000), 20),
+    ] {
+        *state.paused.lock().unwrap() = Some(until);
+        assert_eq!(state.most(20), most);
+    }
+}
+
 #[tokio::test]
 async fn a_node_that_is_offline_pins_what_is_here_and_keeps_the_rest() {
     let (ours, theirs) = (Store::in_memory().unwrap(), Store::in_memory().unwrap());
