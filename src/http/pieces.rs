@@ -51,7 +51,13 @@ impl Body for Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::trailers::NextRequest;
+    use crate::http::{Address, Answer, Held, Listener};
     use http_body_util::BodyExt as _;
+    use hyper::body::Incoming;
+    use hyper::{Request, Response};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio_util::sync::CancellationToken;
 
     #[tokio::test]
     async fn pieces_are_the_whole() {
@@ -68,5 +74,48 @@ mod tests {
             }
             assert_eq!(seen, bytes);
         }
+    }
+
+    /// Answers with more than a system keeps for a reader that sleeps.
+    #[derive(Clone)]
+    struct Long(tokio::sync::mpsc::Sender<()>);
+
+    impl Answer for Long {
+        type Body = Held<Pieces>;
+
+        async fn answer(&self, _: Request<Incoming>, _: NextRequest) -> Response<Self::Body> {
+            let place = self.0.clone();
+            Response::new(Held::new(Pieces::new(vec![0; 64 << 20].into()), Some(place)))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_held_until_the_reply_is_sent() {
+        let address = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+        let listener = Listener::bind(&address).await.unwrap();
+        let Address::Tcp(at) = listener.address().clone() else { panic!("no TCP") };
+        let (place, _unused) = tokio::sync::mpsc::channel(1);
+        let (stop, holders) = (CancellationToken::new(), place.clone());
+        let serving = crate::task::spawn(listener.serve(Long(place), stop.clone()));
+        let mut reader = tokio::net::TcpStream::connect(at).await.unwrap();
+        reader.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(reader.read(&mut [0; 9]).await.unwrap() > 0);
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let awake = holders.strong_count();
+        // Each handle of the service counts, and the reply: it alone goes while the connection stands.
+        let mut left = 64 << 20;
+        while left > 0 {
+            let length = reader.read(&mut vec![0; 1 << 20]).await.unwrap();
+            assert!(length > 0);
+            left -= length.min(left);
+        }
+        let since = std::time::Instant::now();
+        while holders.strong_count() >= awake {
+            assert!(since.elapsed().as_secs() < 20, "it went before, or never");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+        drop(reader);
+        crate::task::join(serving).await;
     }
 }

@@ -13,6 +13,9 @@ use super::pins::delete_pin;
 use super::{Core, StoreError, this_hour};
 use crate::ipld::cid::Cid;
 
+/// Looks at a row's key and value; `false` ends it.
+pub type Look<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError> + 'a;
+
 /// Rows of `tenants` to put and to delete together.
 #[derive(Clone, Debug, Default)]
 pub struct TenantBatch(Batch);
@@ -72,7 +75,7 @@ impl Core {
         &self,
         prefix: &[u8],
         from: &[u8],
-        look: &mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+        look: &mut Look<'_>,
     ) -> Result<(), StoreError> {
         let mut failed = None;
         let mut tell = |key: &[u8], value: &[u8]| {

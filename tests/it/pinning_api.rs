@@ -439,43 +439,6 @@ fn one_start(repo: &Repo) -> String {
     crate::harness::one_line(&said(output))
 }
 
-#[test]
-fn a_tenant_whose_readers_sleep_leaves_long_pages_to_others() {
-    let service = Pinning::start();
-    let other = token_online(&service, "other");
-    let meta: Value = (0..4).map(|key| (key.to_string(), json!("v".repeat(15 << 10)))).collect();
-    for n in 0..70 {
-        service.add(&json!({"cid": IDENTITY, "name": n.to_string(), "meta": meta}));
-    }
-    let ask = |token: &str, limit: usize| {
-        let bearer = format!("Bearer {token}");
-        let mut connection = Connection::open(&service.address);
-        let target = format!("/pins?status=queued,pinning,pinned&limit={limit}");
-        connection.write(head("GET", &target, &[("Authorization", &bearer)]).as_bytes());
-        connection
-    };
-    // They ask for a page of 4 MiB each, and do not read it.
-    let asleep: Vec<Connection> = (0..8).map(|_| ask(&service.token, 1000)).collect();
-    let since = Instant::now();
-    loop {
-        let answer = ask(&service.token, 101).answer();
-        if answer.status == 429 {
-            assert_eq!(answer.field("Retry-After"), "1");
-            assert!(failure(&answer).1.contains("long pages"), "{}", answer.text());
-            break;
-        }
-        assert!(since.elapsed() < Duration::from_secs(20), "they hold no places");
-    }
-    assert_eq!(ask(&service.token, 3).answer().status, 200);
-    assert_eq!(ask(&other, 1000).answer().status, 200);
-    drop(asleep);
-    let since = Instant::now();
-    while ask(&service.token, 1000).answer().status == 429 {
-        assert!(since.elapsed() < Duration::from_secs(20), "places are not given back");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// A token of one more tenant, made while the daemon runs.
 pub fn token_online(service: &Pinning, tenant: &str) -> String {
     service.repo.ok(["tenant", "add", tenant]);

@@ -142,6 +142,27 @@ async fn p99<F: Future<Output = u64>>(
     p99
 }
 
+/// Looks at a tenant whose requests have all the same name and CID.
+async fn shared(service: &Service, tenant: u32) {
+    let ms = Duration::from_millis;
+    let same = access(service, tenant, Limits::default());
+    let same = |by_cid: bool, meta: Option<u32>| {
+        let (cid, name) = (*leaf(0, 8).cid(), row(0, Status::Pinned).name);
+        let meta = meta.map(|n| ("app".to_owned(), (n % 50).to_string())).into_iter().collect();
+        let filter = match by_cid {
+            true => Filter { cids: vec![cid], meta, limit: 10, ..all() },
+            false => Filter { name: Some((Match::Exact, name)), meta, limit: 10, ..all() },
+        };
+        let who = same.clone();
+        async move { service.find(&who, &filter).await.unwrap().count }
+    };
+    for (by_cid, what) in [(true, "CID"), (false, "name")] {
+        let alone = p99(&format!("a {what} that all share"), 100, |_| same(by_cid, None)).await;
+        let meta = p99("the same with meta", 100, |n| same(by_cid, Some(n))).await;
+        assert!(alone < ms(60) && meta < ms(300), "{what}: {alone:?}, {meta:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looking_costs_what_is_looked_for() {
     let (tenants, each) = if soak() { (10, 100_000) } else { (2, 10_000) };
@@ -193,22 +214,7 @@ async fn looking_costs_what_is_looked_for() {
     assert!(p99("meta", 100, |n| slow(None, Some((n % 50).to_string()))).await < ms(300));
     let both = |n: u32, how| slow(Some((how, format!("ile-{n}"))), Some((n % 50).to_string()));
     assert!(p99("name and meta", 100, |n| both(n, Match::Ipartial)).await < ms(300));
-    let same = access(service, same, Limits::default());
-    let same = |by_cid: bool, meta: Option<u32>| {
-        let (cid, name) = (*leaf(0, 8).cid(), row(0, Status::Pinned).name);
-        let meta = meta.map(|n| ("app".to_owned(), (n % 50).to_string())).into_iter().collect();
-        let filter = match by_cid {
-            true => Filter { cids: vec![cid], meta, limit: 10, ..all() },
-            false => Filter { name: Some((Match::Exact, name)), meta, limit: 10, ..all() },
-        };
-        let who = same.clone();
-        async move { service.find(&who, &filter).await.unwrap().count }
-    };
-    for (by_cid, what) in [(true, "CID"), (false, "name")] {
-        let alone = p99(&format!("a {what} that all share"), 100, |_| same(by_cid, None)).await;
-        let meta = p99("the same with meta", 100, |n| same(by_cid, Some(n))).await;
-        assert!(alone < ms(60) && meta < ms(300), "{what}: {alone:?}, {meta:?}");
-    }
+    shared(service, same).await;
     let add = |n: u32| async move {
         let request = service.add(who, ask(leaf(u64::from(n), 8).cid())).await.unwrap();
         service.state().queue.lock().unwrap().remove((1, request.created), 0, 0);

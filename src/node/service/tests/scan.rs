@@ -10,7 +10,7 @@ use crate::node::service::Match;
 const COUNT: u64 = 4_000;
 
 fn status(n: u64) -> Status {
-    Status::ALL[2 + (n % 3 == 0) as usize]
+    Status::ALL[2 + usize::from(n.is_multiple_of(3))]
 }
 
 /// A filter that leaves many, and some that leave few.
