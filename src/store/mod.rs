@@ -20,6 +20,7 @@ mod rebuild;
 pub mod records;
 pub mod rocks;
 pub mod room;
+mod rows;
 pub mod scrub;
 pub mod segments;
 mod space;
@@ -40,7 +41,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash, codec};
 use crate::task;
-use backend::{Backend, BackendError, Batch, Family, Row};
+use backend::{Backend, BackendError, Batch, Family};
 pub use edges::Blocks;
 pub use garbage::Freed;
 pub use intents::Intent;
@@ -55,8 +56,6 @@ pub use writer::{Put, Writer};
 const ROWS: &str = "rows";
 /// The folder of segments, in that of the store.
 const SEGMENTS: &str = "segments";
-/// Rows read at a time when a family is walked.
-const PAGE_ROWS: usize = 1024;
 
 /// Why the store could not do as told.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -407,11 +406,6 @@ impl Core {
         }
     }
 
-    /// Every row under a prefix, a page at a time.
-    fn rows<'a>(&'a self, family: Family, prefix: &'a [u8]) -> Rows<'a> {
-        Rows { core: self, family, prefix, page: Vec::new().into_iter(), last: None, done: false }
-    }
-
     /// Has the disk begin with what will be waited for, once there is enough of it.
     fn begin_sync(&self) {
         if let Some(ahead) = self.sync_ahead.as_ref().filter(|_| self.segments.wants_sync()) {
@@ -462,39 +456,6 @@ fn check_layout(backend: &dyn Backend) -> Result<(), StoreError> {
             backend.write(batch)?;
             Ok(backend.sync()?)
         }
-    }
-}
-
-/// Walks a family without holding a cursor open between pages.
-struct Rows<'a> {
-    core: &'a Core,
-    family: Family,
-    prefix: &'a [u8],
-    page: std::vec::IntoIter<Row>,
-    last: Option<bytes::Bytes>,
-    done: bool,
-}
-
-impl Iterator for Rows<'_> {
-    type Item = Result<Row, StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.page.len() == 0 && !self.done {
-            let after = self.last.as_deref();
-            match self.core.backend.page(self.family, self.prefix, after, PAGE_ROWS) {
-                Ok(rows) => {
-                    self.done = rows.len() < PAGE_ROWS;
-                    self.page = rows.into_iter();
-                }
-                Err(error) => {
-                    self.done = true;
-                    return Some(Err(error.into()));
-                }
-            }
-        }
-        let row = self.page.next()?;
-        self.last = Some(row.0.clone());
-        Some(Ok(row))
     }
 }
 
