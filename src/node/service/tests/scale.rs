@@ -169,7 +169,7 @@ async fn looking_costs_what_is_looked_for() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     for tenant in 1..=tenants {
-        fill(&store, tenant, each, |n| if n % 10 == 0 { Status::Failed } else { Status::Pinned });
+        fill(&store, tenant, each, |n| if n % 20 == 0 { Status::Failed } else { Status::Pinned });
     }
     // One whose requests have all the same name and CID.
     let same = tenants + 1;
