@@ -25,15 +25,13 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::crash_life::{LIFE, Plan};
 use crate::crash_log::{Log, Made, Reader, Shape};
-use crate::harness::{keystream, open_here, soak};
+use crate::harness::{closed, keystream, open_here, soak};
 use crate::store_faults::{kept, pins, present};
 
 /// Acknowledgements that a life must have before it may be killed.
 const ACKNOWLEDGED_A_LIFE: usize = 20;
 /// How long a life may take for them before the test gives up.
 const LIFE_MAX: Duration = Duration::from_secs(300);
-/// How long a store may take to close once nobody uses it.
-const CLOSE_MAX: Duration = Duration::from_secs(60);
 /// Files whose content is compared after each kill.
 const COMPARED: usize = 3;
 /// Kills between two collections by the parent.
@@ -194,15 +192,9 @@ impl Trial {
         let core = node.store().core();
         let done = work(&node, &core);
         drop(node);
-        let rest = std::sync::Arc::downgrade(&core);
         drop(core);
-        // What runs off the async threads may hold it a moment longer.
-        let since = Instant::now();
-        while rest.strong_count() > 0 {
-            assert!(since.elapsed() < CLOSE_MAX, "the store is not let go");
-            std::thread::sleep(Duration::from_millis(1));
-        }
         drop(repo);
+        closed(root);
         done
     }
 

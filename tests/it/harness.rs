@@ -251,6 +251,12 @@ pub fn skip(test: &str, why: &str) {
     std::io::stderr().write_all(line.as_bytes()).expect("a standard error");
 }
 
+/// Waits until a repository that was opened in this process is closed: a task that is about to end may
+/// hold its store longer than whoever opened it, and write when it lets go.
+pub fn closed(root: &Path) {
+    drop(repo::Repo::open(root, Some(6 * LOCK_WAIT)).expect("nobody has it open"));
+}
+
 /// Opens a repository in this process. A child of another test may hold its lock, too, between its fork
 /// and its exec: that is waited for.
 pub fn open_here(root: &Path) -> Result<(Node, repo::Repo), BootError> {
