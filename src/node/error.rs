@@ -184,6 +184,7 @@ impl Error {
                 ImportError::Conflict(_) => Kind::Conflict,
                 ImportError::Cancelled => Kind::Cancelled,
                 ImportError::Store(error) => store_kind(error),
+                ImportError::Dag(error) => dag_kind(error),
             },
         }
     }

@@ -2,6 +2,7 @@
 //! and go.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -17,6 +18,27 @@ use crate::ipld::cid::Multihash;
 pub(super) struct Exclusive<'a>(
     #[allow(dead_code, reason = "held, not used")] RwLockWriteGuard<'a, ()>,
 );
+
+/// Counts whatever makes blocks be here that were not. As long as it stands still, what was looked for
+/// and absent is absent: nobody need look again.
+#[derive(Default)]
+pub(super) struct Arrivals(AtomicU64);
+
+/// A moment between two arrivals.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment(u64);
+
+impl Arrivals {
+    /// Now.
+    pub fn moment(&self) -> Moment {
+        Moment(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Something is about to be here.
+    pub fn come(&self) -> Moment {
+        Moment(self.0.fetch_add(1, Ordering::SeqCst).wrapping_add(1))
+    }
+}
 
 /// Rows to write together, and figures that go with them.
 #[derive(Default)]
@@ -128,17 +150,24 @@ impl Core {
     /// meanwhile stays as it is; one that was damaged gets its new record. Gives those that were
     /// added and that nothing is known to hold.
     ///
+    /// With `absent`, all of them were looked for and not here since that moment: they are not looked
+    /// for again unless something arrived. It becomes the moment after these.
+    ///
     /// # Errors
     /// The database's.
     pub(super) fn put_rows<'r>(
         &self,
         rows: impl IntoIterator<Item = &'r (Multihash, IndexRow)>,
+        absent: &mut Option<Moment>,
         change: &mut Change,
         _: &Exclusive<'_>,
     ) -> Result<Vec<Multihash>, StoreError> {
         let mut new = Vec::new();
         for (hash, row) in rows {
-            match self.index_row(&keys::block(hash))? {
+            // In this order: who lifts a quarantine counts first.
+            let looked = !self.is_quarantined(hash) && *absent == Some(self.arrivals.moment());
+            let old = if looked { None } else { self.index_row(&keys::block(hash))? };
+            match old {
                 None => new.push(*hash),
                 Some(old) if self.is_quarantined(hash) => {
                     change.leave_record(hash, old);
@@ -149,6 +178,9 @@ impl Core {
             change.put_block(hash, *row);
             self.lift_with(hash, &mut change.rows);
         }
+        let nobody_else = *absent == Some(self.arrivals.moment());
+        let after = self.arrivals.come();
+        *absent = absent.filter(|_| nobody_else).map(|_| after);
         Ok(new)
     }
 

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::backend::{Batch, Family};
-use super::change::{Change, Exclusive};
+use super::change::{Change, Exclusive, Moment};
 use super::intents::Intent;
 use super::keys::{self, IndexRow, Marker};
 use super::writer::is_leaf;
@@ -25,8 +25,10 @@ use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash, codec};
 use crate::ipld::codec as codecs;
 
-/// Rows gathered before they are written, in bytes: everybody else waits while they are.
+/// Edges gathered before they are written, in bytes: everybody else waits while they are.
 const BATCH_BYTES: usize = 128 << 10;
+/// Index rows written together, for the same reason.
+const ROWS_TOGETHER: usize = 512;
 
 /// Where blocks of a DAG are read from while it is pinned.
 pub trait Blocks {
@@ -40,9 +42,9 @@ pub trait Blocks {
     /// # Errors
     /// The store's.
     fn row(&self, cid: &Cid) -> Result<Option<IndexRow>, StoreError>;
-    /// Whether the block is known to be here, to stay while the operation lasts, and to have no links,
+    /// Whether the block and all below it is known to be here, and to stay while the operation lasts,
     /// without a look at rows.
-    fn is_leaf_here(&self, _: &Cid) -> bool {
+    fn is_whole_here(&self, _: &Cid) -> bool {
         false
     }
 }
@@ -72,6 +74,8 @@ pub(super) struct Completing<'a> {
     /// Index rows that go ahead of all else, and which of their blocks nothing holds yet.
     rows: Vec<(Multihash, IndexRow)>,
     unheld: HashSet<Multihash>,
+    /// Since when the blocks of `rows` are known to be absent.
+    absent: Option<Moment>,
     /// Nodes that were closed and that nothing is known to hold: should the operation end here, their
     /// edges are to be found again.
     closed: HashSet<Multihash>,
@@ -127,7 +131,13 @@ impl<'a> Completing<'a> {
     ) -> Self {
         let unheld = rows.iter().map(|(hash, _)| *hash).collect();
         let (edges, unwritten, closed) = (Batch::default(), HashMap::new(), HashSet::new());
-        Self { core, source, intent, rows, unheld, closed, edges, unwritten, progress: None }
+        let (absent, progress) = (None, None);
+        Self { core, source, intent, rows, unheld, absent, closed, edges, unwritten, progress }
+    }
+
+    /// Every block that is about to exist was looked for, and has been absent since that moment.
+    pub(super) fn absent_since(self, moment: Moment) -> Self {
+        Self { absent: Some(moment), ..self }
     }
 
     /// Tells of every block that is looked at.
@@ -150,9 +160,29 @@ impl<'a> Completing<'a> {
                 continue;
             }
             let Some(done) = stack.pop() else { break };
-            self.close(&done)?;
+            self.close(&done.cid, &done.children);
+            if self.edges.bytes() >= BATCH_BYTES {
+                // Blocks below may be fetched ones: nothing holds them before their bytes are on the
+                // disk, or a power loss would leave a node that is complete without them.
+                self.core.segments.sync()?;
+                self.write(&mut |_| Ok(()))?;
+            }
         }
         Ok(())
+    }
+
+    /// Writes once there is as much as goes into one batch.
+    pub(super) fn write_if_full(&mut self) -> Result<(), StoreError> {
+        match self.edges.bytes() >= BATCH_BYTES || self.rows.len() >= ROWS_TOGETHER {
+            true => self.write(&mut |_| Ok(())),
+            false => Ok(()),
+        }
+    }
+
+    /// A block is to exist from the next batch on, and to be loose unless something claims it.
+    pub(super) fn appear(&mut self, hash: Multihash, row: IndexRow) {
+        self.rows.push((hash, row));
+        self.unheld.insert(hash);
     }
 
     /// Whether the block is here, or about to be; it stays.
@@ -164,7 +194,7 @@ impl<'a> Completing<'a> {
 
     /// A frame for a node that must be walked; `None` for leaves and for what is complete.
     fn open(&self, cid: &Cid) -> Result<Option<Frame>, StoreError> {
-        if self.source.is_leaf_here(cid) {
+        if self.source.is_whole_here(cid) {
             return Ok(None);
         }
         let missing = || StoreError::Missing(Box::new(*cid));
@@ -192,19 +222,16 @@ impl<'a> Completing<'a> {
         Ok(Some(Frame { cid: *cid, children: links(cid.codec(), &block)?, next: 0 }))
     }
 
-    /// Edges from each child, and the marker, in one batch.
-    fn close(&mut self, frame: &Frame) -> Result<(), StoreError> {
-        let parent = frame.cid.hash();
-        for child in &frame.children {
+    /// Edges from each child, and the marker, in one batch. Callers have seen that every child is
+    /// complete or a leaf.
+    pub(super) fn close(&mut self, node: &Cid, children: &[Cid]) {
+        let parent = node.hash();
+        for child in children {
             self.edges.put(Family::Edges, keys::edge(child.hash(), parent), Bytes::new());
             self.claim(child.hash());
         }
-        self.unwritten.entry(*parent).or_default().push(frame.cid.codec());
+        self.unwritten.entry(*parent).or_default().push(node.codec());
         self.closed.insert(*parent);
-        if self.edges.bytes() >= BATCH_BYTES {
-            self.write(&mut |_| Ok(()))?;
-        }
-        Ok(())
     }
 
     /// An edge or a pin holds the block from this batch on.
@@ -228,17 +255,15 @@ impl<'a> Completing<'a> {
         Ok(())
     }
 
-    /// Writes what there is, and what `last` adds to it, in one batch.
+    /// Writes what there is, and what `last` adds to it, in one batch. Callers have synced segments
+    /// since the last block was looked at.
     pub(super) fn write(
         &mut self,
         last: &mut dyn FnMut(&mut Change) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        // Blocks below may be fetched ones: nothing holds them before their bytes are on the disk, or a
-        // power loss would leave a node that is complete without them.
-        self.core.segments.sync()?;
         let exclusive = self.core.exclusive();
         let mut change = Change::default();
-        let new = self.core.put_rows(&self.rows, &mut change, &exclusive)?;
+        let new = self.core.put_rows(&self.rows, &mut self.absent, &mut change, &exclusive)?;
         for hash in new.iter().filter(|hash| self.unheld.contains(*hash)) {
             change.loosen(hash, this_hour());
         }
@@ -405,7 +430,7 @@ impl Core {
 }
 
 /// The links of a block read under a codec, in order.
-fn links(code: u64, block: &Block) -> Result<Vec<Cid>, StoreError> {
+pub(super) fn links(code: u64, block: &Block) -> Result<Vec<Cid>, StoreError> {
     let mut found = Vec::new();
     let outcome = codecs::links(code, block.data(), &mut |cid| found.push(cid));
     outcome.map_err(|error| StoreError::Unreadable {

@@ -136,6 +136,7 @@ pub struct Core {
     hash_on_read: bool,
     /// What was done since the store was opened.
     counters: tend::Counters,
+    arrivals: change::Arrivals,
     /// Held by the one who empties a segment. Taken before the rows' lock.
     emptying: Mutex<()>,
     /// Tells the thread that syncs ahead of whoever will wait for it.
@@ -278,6 +279,7 @@ impl Core {
             quarantine: quarantine::Quarantine::default(),
             hash_on_read: false,
             counters: tend::Counters::default(),
+            arrivals: change::Arrivals::default(),
             emptying: Mutex::default(),
             sync_ahead: None,
             lock: None,

@@ -7,7 +7,7 @@ use std::ptr;
 use bytes::Bytes;
 
 use super::backend::{Batch, Family};
-use super::change::Change;
+use super::change::{Change, Moment};
 pub use super::edges::Progress;
 use super::edges::{Blocks, Completing};
 use super::intents::Intent;
@@ -82,7 +82,7 @@ impl Core {
     /// # Errors
     /// As [`Self::pin`].
     pub fn pin_all(&self, pins: &[Pin]) -> Result<(), StoreError> {
-        self.pin_with(pins, self, &self.intend(), Vec::new())
+        self.pin_by(pins, Completing::new(self, self, &self.intend(), Vec::new()))
     }
 
     /// The same, telling how far it has come. What `intent` has noted is not looked for again by
@@ -100,15 +100,16 @@ impl Core {
     }
 
     /// The same for several pins, with blocks that are about to exist and the rows that make them
-    /// exist.
+    /// exist; they have been looked for, and absent, since that moment.
     pub(super) fn pin_with(
         &self,
         pins: &[Pin],
         source: &dyn Blocks,
         intent: &Intent,
         rows: Vec<(Multihash, IndexRow)>,
+        absent: Moment,
     ) -> Result<(), StoreError> {
-        self.pin_by(pins, Completing::new(self, source, intent, rows))
+        self.pin_by(pins, Completing::new(self, source, intent, rows).absent_since(absent))
     }
 
     /// The rows of pins stay out of the batches that are written on the way: a pin appears only when

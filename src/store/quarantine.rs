@@ -117,6 +117,7 @@ impl Core {
         let mut batch = Batch::default();
         self.lift_with(hash, &mut batch);
         self.backend.write(batch)?;
+        self.arrivals.come();
         self.lifted([hash]);
         Ok(())
     }

@@ -186,7 +186,7 @@ impl Core {
     fn put_loose(&self, rows: &[(Multihash, IndexRow)]) -> Result<usize, StoreError> {
         let exclusive = self.exclusive();
         let mut change = Change::default();
-        let new = self.put_rows(rows, &mut change, &exclusive)?;
+        let new = self.put_rows(rows, &mut None, &mut change, &exclusive)?;
         new.iter().for_each(|hash| change.loosen(hash, this_hour()));
         self.apply(change, &exclusive)?;
         Ok(new.len())

@@ -10,13 +10,13 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
 
-use super::change::Change;
-use super::edges::Blocks;
+use super::change::Moment;
+use super::edges::{Blocks, Completing, links};
 use super::intents::Intent;
 use super::keys::{FLAG_PB_LEAF, IndexRow, Place};
 use super::pins::Pin;
 use super::segments::{Lease, Stream, record};
-use super::{Core, StoreError, this_hour};
+use super::{Core, StoreError};
 use crate::ipld::block::Block;
 use crate::ipld::cid::{Cid, Multihash, codec, hash};
 use crate::ipld::codec::{self as codecs, dag_pb};
@@ -25,11 +25,13 @@ use crate::ipld::codec::{self as codecs, dag_pb};
 const GATHERED_BYTES: usize = 4 << 20;
 /// Blocks whose index rows are written with what holds them, in one batch.
 const SMALL_BLOCKS: usize = 1 << 10;
-/// Index rows held back until their bytes are on the disk. Bounds memory at about 10 MiB, and what a
-/// crash makes an interrupted import do again.
+/// Index rows held back until their bytes are on the disk, and links of nodes among them. Bounds memory
+/// at about 20 MiB, and what a crash makes an interrupted import do again.
 const ROWS_HELD_MAX: usize = 64 << 10;
-/// Index rows written while everybody else waits.
-const ROWS_TOGETHER: usize = 512;
+/// Links of a node whose rows are written in one batch with those of its children.
+const LINKS_TOGETHER: usize = 1 << 10;
+/// Marks that an operation keeps. Bounds memory at about 20 MiB.
+const MARKS_MAX: usize = 1 << 20;
 
 /// Whether a block was new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +50,45 @@ pub struct Writer<'a> {
     gathered: Vec<(Multihash, Bytes)>,
     gathered_bytes: usize,
     held: HashMap<Multihash, Held>,
+    /// Nodes among `held` in the order in which they came, with their links.
+    nodes: Vec<(Cid, Vec<Cid>)>,
+    links: usize,
     /// Keeps the segments in which blocks of `held` lie.
     leases: Vec<Lease<'a>>,
-    /// Marks of blocks of this operation that are visible and have no links: whoever pins them need
-    /// not look for each among a million rows. 8 bytes a block.
-    leaves: HashSet<u64>,
+    /// Since when all of `held` was absent.
+    absent: Moment,
+    /// Blocks that are visible and whole, and that no node of this operation links to so far: whoever
+    /// links to them need not look for each among a million rows.
+    whole: Marks,
+}
+
+/// Blocks under codecs, 8 bytes each. A mark has 64 bits under a key of its operation, and is only asked
+/// for blocks that this links to: nobody can choose two that have the same.
+#[derive(Default)]
+struct Marks {
+    marks: HashSet<u64>,
     keys: RandomState,
+}
+
+impl Marks {
+    fn mark(&self, cid: &Cid) -> u64 {
+        self.keys.hash_one((cid.codec(), cid.hash().code(), cid.hash().digest()))
+    }
+
+    /// Forgets nothing, and takes nothing more once there are too many.
+    fn insert(&mut self, cid: &Cid) {
+        if self.marks.len() < MARKS_MAX {
+            self.marks.insert(self.mark(cid));
+        }
+    }
+
+    fn remove(&mut self, cid: &Cid) {
+        self.marks.remove(&self.mark(cid));
+    }
+
+    fn contains(&self, cid: &Cid) -> bool {
+        !self.marks.is_empty() && self.marks.contains(&self.mark(cid))
+    }
 }
 
 /// A block put but not yet visible.
@@ -67,6 +102,14 @@ struct Held {
     data: Option<Bytes>,
 }
 
+impl Held {
+    /// The row that makes it visible; none while its bytes are gathered.
+    fn row(&self) -> Option<IndexRow> {
+        let Self { size, flags, place, .. } = *self;
+        place.map(|place| IndexRow { size, flags, place })
+    }
+}
+
 impl Core {
     /// Puts blocks that nothing holds yet: fetched ones. They are here when this returns, and
     /// survive the death of the process; whoever pins them makes them survive a power loss. Gives
@@ -75,7 +118,7 @@ impl Core {
     /// # Errors
     /// The database's; none of the blocks is then here.
     pub fn put_unpinned(&self, blocks: &[Block]) -> Result<Vec<Cid>, StoreError> {
-        let intent = self.intend();
+        let (intent, absent) = (self.intend(), self.arrivals.moment());
         let (mut new, mut records, mut met) = (Vec::new(), Vec::new(), HashSet::new());
         for block in blocks {
             let hash = block.cid().hash();
@@ -90,23 +133,13 @@ impl Core {
         }
         let _promise = self.make_room(bytes_of(&records))?;
         let (places, _lease) = self.segments.append(Stream::Fetched, &records)?;
-        let row = |(block, place): (&&Block, &Place)| (*block.cid().hash(), row_of(block, *place));
-        let rows: Vec<_> = new.iter().zip(&places).map(row).collect();
-        self.settle_rows(&rows)?;
-        Ok(new.iter().map(|block| *block.cid()).collect())
-    }
-
-    /// Writes index rows, each block loose, a few at a time.
-    fn settle_rows(&self, rows: &[(Multihash, IndexRow)]) -> Result<(), StoreError> {
-        for some in rows.chunks(ROWS_TOGETHER) {
-            let exclusive = self.exclusive();
-            let mut change = Change::default();
-            let new = self.put_rows(some, &mut change, &exclusive)?;
-            new.iter().for_each(|hash| change.loosen(hash, this_hour()));
-            self.apply(change, &exclusive)?;
-            self.lifted(some.iter().map(|(hash, _)| hash));
+        let mut rows = Completing::new(self, self, &intent, Vec::new()).absent_since(absent);
+        for (block, place) in new.iter().zip(places) {
+            rows.appear(*block.cid().hash(), row_of(block, place));
+            rows.write_if_full()?;
         }
-        Ok(())
+        rows.write(&mut |_| Ok(()))?;
+        Ok(new.iter().map(|block| *block.cid()).collect())
     }
 
     /// Begins an operation.
@@ -117,9 +150,11 @@ impl Core {
             gathered: Vec::new(),
             gathered_bytes: 0,
             held: HashMap::new(),
+            nodes: Vec::new(),
+            links: 0,
             leases: Vec::new(),
-            leaves: HashSet::new(),
-            keys: RandomState::new(),
+            absent: self.arrivals.moment(),
+            whole: Marks::default(),
         }
     }
 }
@@ -134,7 +169,10 @@ impl<'a> Writer<'a> {
         if hash.code() == hash::IDENTITY || self.held.contains_key(hash) {
             return Ok(Put::Known);
         }
-        if self.core.look(&self.intent, hash)?.is_some() {
+        if let Some(row) = self.core.look(&self.intent, hash)? {
+            if is_leaf(block.cid().codec(), row.flags) {
+                self.whole.insert(block.cid());
+            }
             return Ok(Put::Known);
         }
         let data = block.data();
@@ -142,6 +180,7 @@ impl<'a> Writer<'a> {
         let (codec, flags) = (block.cid().codec(), flags_of(block));
         let held = Held { codec, size, flags, place: None, data: Some(data.clone()) };
         self.held.insert(*hash, held);
+        self.keep_links(block, flags);
         self.gathered_bytes += data.len();
         self.gathered.push((*hash, data.clone()));
         if self.gathered_bytes >= GATHERED_BYTES || self.gathered.len() >= ROWS_HELD_MAX {
@@ -175,7 +214,7 @@ impl<'a> Writer<'a> {
             false => self.settle()?,
         }
         let rows = if small { self.rows() } else { Vec::new() };
-        self.core.pin_with(pins, &self, &self.intent, rows)
+        self.core.pin_with(pins, &self, &self.intent, rows, self.absent)
     }
 
     /// Appends what is gathered to a segment.
@@ -195,26 +234,67 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Makes every block put so far exist: bytes to the disk first, then the index rows.
+    /// Keeps what a node links to until rows are written. What does not parse has no links here; whoever
+    /// pins it is told.
+    fn keep_links(&mut self, block: &Block, flags: u8) {
+        let room = ROWS_HELD_MAX.saturating_sub(self.links).min(LINKS_TOGETHER);
+        if !is_leaf(block.cid().codec(), flags)
+            && let Ok(links) = links(block.cid().codec(), block)
+            && links.len() <= room
+        {
+            self.links += links.len();
+            self.nodes.push((*block.cid(), links));
+        }
+    }
+
+    /// Makes every block put so far exist: bytes to the disk first, then the index rows. A node all of
+    /// whose children are here and whole gets its edges in one batch with them, so that they are never
+    /// loose; what is left over is found by whoever pins it.
     fn settle(&mut self) -> Result<(), StoreError> {
         self.append()?;
         self.core.segments.sync()?;
-        self.core.settle_rows(&self.rows())?;
+        let (core, intent) = (self.core, self.intent.clone());
+        let mut rows = Completing::new(core, core, &intent, Vec::new()).absent_since(self.absent);
+        let mut claimed = Marks::default();
+        for (node, children) in std::mem::take(&mut self.nodes) {
+            let whole = |child| self.is_whole_here(child) || claimed.contains(child);
+            if !children.iter().all(whole) {
+                continue;
+            }
+            for child in &children {
+                self.appear(child.hash(), &mut rows);
+                self.whole.remove(child);
+                claimed.insert(child);
+            }
+            self.appear(node.hash(), &mut rows);
+            self.whole.insert(&node);
+            rows.close(&node, &children);
+            rows.write_if_full()?;
+        }
+        self.links = 0;
         for (hash, held) in self.held.drain() {
             if is_leaf(held.codec, held.flags) {
-                self.leaves.insert(self.keys.hash_one((held.codec, hash)));
+                self.whole.insert(&Cid::new_v1(held.codec, hash));
             }
+            if let Some(row) = held.row() {
+                rows.appear(hash, row);
+            }
+            rows.write_if_full()?;
         }
-        self.leases.clear();
+        rows.write(&mut |_| Ok(()))?;
+        self.absent = core.arrivals.moment();
         Ok(())
     }
 
+    /// The block is to exist with the next batch, unless it does.
+    fn appear(&mut self, hash: &Multihash, rows: &mut Completing<'_>) {
+        if let Some(row) = self.held.remove(hash).and_then(|held| held.row()) {
+            rows.appear(*hash, row);
+        }
+    }
+
     fn rows(&self) -> Vec<(Multihash, IndexRow)> {
-        let row = |(hash, held): (&Multihash, &Held)| {
-            let Held { size, flags, place, .. } = *held;
-            place.map(|place| (*hash, IndexRow { size, flags, place }))
-        };
-        self.held.iter().filter_map(row).collect()
+        self.held.iter().filter_map(|(hash, held)| Some((*hash, held.row()?))).collect()
     }
 }
 
@@ -233,17 +313,15 @@ impl Blocks for Writer<'_> {
 
     fn row(&self, cid: &Cid) -> Result<Option<IndexRow>, StoreError> {
         match self.held.get(cid.hash()) {
-            Some(Held { size, flags, place: Some(place), .. }) => {
-                Ok(Some(IndexRow { size: *size, flags: *flags, place: *place }))
-            }
+            Some(held) if held.place.is_some() => Ok(held.row()),
             _ => self.core.stat(cid),
         }
     }
 
-    /// A mark has 64 bits under a key of this operation, and is only asked for blocks that it links to:
-    /// nobody can choose two that have the same.
-    fn is_leaf_here(&self, cid: &Cid) -> bool {
-        self.leaves.contains(&self.keys.hash_one((cid.codec(), *cid.hash())))
+    fn is_whole_here(&self, cid: &Cid) -> bool {
+        let held = self.held.get(cid.hash()).map(|held| is_leaf(cid.codec(), held.flags));
+        let inline = || cid.hash().code() == hash::IDENTITY && !codecs::can_link(cid.codec());
+        held == Some(true) || self.whole.contains(cid) || inline()
     }
 }
 

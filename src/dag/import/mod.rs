@@ -17,15 +17,16 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 
+use crate::dag::DagError;
 use crate::ipld::block::Block;
-use crate::ipld::cid::CidError;
-use crate::store::{StoreError, Writer};
+use crate::ipld::cid::{Cid, CidError};
+use crate::store::{Blocks as _, StoreError, Writer};
 use crate::unixfs::layout::Builder;
 use crate::unixfs::node::{Meta, symlink_payload, with_meta};
 use crate::unixfs::profile::Profile;
 use crate::unixfs::{Child, UnixfsError};
 use hashing::Hashers;
-use tree::{Folder, Placed, Rules, shown};
+use tree::{Nodes, Placed, Rules, Tree, shown};
 
 pub use shape::{Shape, Stamp, Take};
 
@@ -90,6 +91,9 @@ pub enum ImportError {
     /// The store's.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A folder that was written and could not be read back.
+    #[error(transparent)]
+    Dag(#[from] DagError),
     /// Settings, names, or a trie that cannot be built.
     #[error(transparent)]
     Unixfs(#[from] UnixfsError),
@@ -140,17 +144,42 @@ struct Root {
 /// An import in progress.
 pub struct Importer<'w, 's> {
     profile: Profile,
-    writer: &'w mut Writer<'s>,
+    blocks: Kept<'w, 's>,
     hashers: Hashers,
-    /// Whether blocks are kept, or only named.
-    keep: bool,
     shape: Shape,
+    rules: Rules,
     pending: VecDeque<Pending>,
     /// The root that is read.
     reading: Option<Root>,
-    /// The folder that is a root, in the making, and its path.
-    top: Option<(Vec<Bytes>, Folder)>,
+    /// The folder that is a root, in the making.
+    top: Option<Tree>,
     roots: Vec<Child>,
+}
+
+/// Where blocks go.
+struct Kept<'w, 's> {
+    writer: &'w mut Writer<'s>,
+    /// Whether blocks are kept, or only named.
+    keep: bool,
+}
+
+impl Kept<'_, '_> {
+    fn put(&mut self, block: &Block) -> Result<(), ImportError> {
+        if self.keep {
+            self.writer.put(block)?;
+        }
+        Ok(())
+    }
+}
+
+impl Nodes for Kept<'_, '_> {
+    fn put(&mut self, block: Block) -> Result<(), ImportError> {
+        self.put(&block)
+    }
+
+    fn get(&self, cid: &Cid) -> Result<Block, ImportError> {
+        Ok(self.writer.block(cid)?.ok_or_else(|| StoreError::Missing(Box::new(*cid)))?)
+    }
 }
 
 impl<'w, 's> Importer<'w, 's> {
@@ -167,13 +196,13 @@ impl<'w, 's> Importer<'w, 's> {
     ) -> io::Result<Self> {
         Ok(Self {
             profile,
-            writer,
+            blocks: Kept { writer, keep },
             hashers: Hashers::start()?,
-            keep,
             shape,
+            rules: Rules { settings: profile.directories(), shape },
             pending: VecDeque::new(),
             reading: None,
-            top: shape.wrap.then(Default::default),
+            top: shape.wrap.then(|| Tree::new(Vec::new(), keep)),
             roots: Vec::new(),
         })
     }
@@ -277,10 +306,10 @@ impl<'w, 's> Importer<'w, 's> {
     /// Takes a leaf of the first file that waits for any: they come in the order they were read in.
     fn leaf(&mut self, block: &Block, content: usize) -> Result<(), ImportError> {
         let Some(Pending::File(mut file)) = self.pending.pop_front() else { return Ok(()) };
-        self.keep(block)?;
+        self.blocks.put(block)?;
         let tsize = block.data().len() as u64;
         let child = Child { cid: *block.cid(), tsize, size: content as u64 };
-        file.tree.push(child, &mut |block| self.keep(&block))?;
+        file.tree.push(child, &mut |block| self.blocks.put(&block))?;
         file.flying -= 1;
         self.pending.push_front(Pending::File(file));
         Ok(())
@@ -291,19 +320,17 @@ impl<'w, 's> Importer<'w, 's> {
         match pending {
             Pending::File(file) => {
                 let meta = self.shape.stamp.file(&file.own);
-                let child = file.tree.finish(&meta, &mut |block| self.keep(&block))?;
+                let child = file.tree.finish(&meta, &mut |block| self.blocks.put(&block))?;
                 self.done(file.path, child, file.own, listen)
             }
             Pending::Done(path, child, own) => self.done(path, child, own, listen),
             Pending::Folder(path, own) => self.place(&path, Placed::Folder(own)),
             Pending::RootEnds => {
-                let Some((mut path, folder)) = self.top.take() else { return Ok(()) };
-                let rules = Rules { settings: self.profile.directories(), shape: self.shape };
+                let Some(tree) = self.top.take() else { return Ok(()) };
                 let mut tell = |path: &[Bytes], child, meta| {
                     listen(Event::Added { path: path.to_vec(), child, meta })
                 };
-                let mut keep = |block: Block| self.keep(&block);
-                let root = folder.finish(&rules, &mut path, &mut keep, &mut tell)?;
+                let root = tree.finish(&self.rules, &mut self.blocks, &mut tell)?;
                 self.roots.push(root);
                 Ok(())
             }
@@ -333,8 +360,9 @@ impl<'w, 's> Importer<'w, 's> {
             return Ok(());
         }
         let (root, inside) = path.split_at(above);
-        let (_, folder) = self.top.get_or_insert_with(|| (root.to_vec(), Folder::default()));
-        Ok(folder.place(inside, placed)?)
+        let keep = self.blocks.keep;
+        let tree = self.top.get_or_insert_with(|| Tree::new(root.to_vec(), keep));
+        tree.place(inside, placed, &self.rules, &mut self.blocks)
     }
 
     fn symlink(&mut self, target: &[u8], own: &Meta) -> Result<Child, ImportError> {
@@ -342,14 +370,7 @@ impl<'w, 's> Importer<'w, 's> {
         let node = crate::ipld::codec::dag_pb::Node { links: Vec::new(), data: Some(payload) };
         let block = Block::hashed(self.profile.node_prefix(), node.encode().into())?;
         let child = Child { cid: *block.cid(), tsize: block.data().len() as u64, size: 0 };
-        self.keep(&block)?;
+        self.blocks.put(&block)?;
         Ok(child)
-    }
-
-    fn keep(&mut self, block: &Block) -> Result<(), ImportError> {
-        if self.keep {
-            self.writer.put(block)?;
-        }
-        Ok(())
     }
 }

@@ -65,6 +65,32 @@ fn the_order_of_entries_decides_nothing() {
     assert_eq!(import(&made, true).unwrap().0, wanted);
 }
 
+/// The last of each folder comes when its folder is finished: plain ones, spread ones and those above
+/// them are read back.
+#[test]
+fn what_comes_late_to_a_finished_folder_is_in_it() {
+    let name = |n: usize| -> &'static str { format!("{n:0300}").leak() };
+    let mut made = Vec::new();
+    for folder in ["plain", "spread"] {
+        made.push((vec!["r", folder], None));
+        let count = if folder == "plain" { 5 } else { 1500 };
+        made.extend((0..count).map(|n| file(&["r", folder, name(n)])));
+        made.extend((0..3).map(|n| file(&["r", folder, "below", name(n)])));
+    }
+    made.push(file(&["z"]));
+    let late = [["r", "plain", "late"], ["r", "spread", "late"]].map(|path| file(&path));
+    let lower = file(&["r", "spread", "below", "late"]);
+    let all: Vec<Made> = made.iter().chain(&late).chain([&lower]).cloned().collect();
+    let mut sorted = all.clone();
+    sorted.sort();
+    let (roots, told) = import(&all, true).unwrap();
+    let (wanted, in_order) = import(&sorted, true).unwrap();
+    assert_eq!(roots, wanted);
+    let folders = |told: &[String]| told[told.len() - 6..].to_vec();
+    assert_eq!(folders(&told), folders(&in_order));
+    assert_eq!(folders(&told), ["r/plain/below", "r/plain", "r/spread/below", "r/spread", "r", ""]);
+}
+
 #[test]
 fn what_is_there_twice_is_refused_by_its_path() {
     let twice = |made: &[Made], wrap| import(made, wrap).unwrap_err().to_string();
