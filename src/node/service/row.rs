@@ -56,8 +56,7 @@ impl Row {
 
     /// Says why it failed, cut where it is too long.
     pub fn because(&mut self, reason: &str) {
-        let end = reason.floor_char_boundary(REASON_MAX_BYTES);
-        self.reason = reason.get(..end).unwrap_or_default().to_owned();
+        self.reason = cut(reason).to_owned();
     }
 
     /// Form, status, tries (`u8` each), random, not before, expires, bytes, blocks (`u64` each), then
@@ -108,6 +107,11 @@ impl Row {
     pub fn glance(row: &[u8]) -> Option<Self> {
         head(&mut &row[..])
     }
+}
+
+/// As much of a reason as is kept.
+pub(super) fn cut(reason: &str) -> &str {
+    reason.get(..reason.floor_char_boundary(REASON_MAX_BYTES)).unwrap_or_default()
 }
 
 /// What stands before the texts.

@@ -2,6 +2,8 @@
 //! finds, what is used is what is pinned, and no limit is passed.
 
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod rebuilt;
