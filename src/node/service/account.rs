@@ -21,11 +21,6 @@ use crate::store::{Core, StoreError};
 
 /// Rows read at a time: 4 MiB, if they are as long as may be.
 const PAGE_ROWS: usize = 64;
-/// What a change says when its request is not there any more, or not as it was.
-const GONE: &str = "the request is not there any more";
-
-/// What a change says whose tenant has no room for it any more.
-const SHORT: &str = "needs more bytes than are left: other requests changed meanwhile";
 
 /// One tenant's.
 #[derive(Debug)]
@@ -65,26 +60,6 @@ pub(super) enum Effect {
 /// A lock whose holder panicked guards what stands in rows.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The error of a change whose request is not there any more.
-pub(super) fn gone() -> StoreError {
-    StoreError::Pin(GONE.into())
-}
-
-/// Whether it is that error.
-pub(super) fn is_gone(error: &StoreError) -> bool {
-    matches!(error, StoreError::Pin(text) if text == GONE)
-}
-
-/// The error of a change whose tenant has no room for it any more.
-pub(super) fn short() -> StoreError {
-    StoreError::Pin(SHORT.into())
-}
-
-/// Whether it is that error.
-pub(super) fn is_short(error: &StoreError) -> bool {
-    matches!(error, StoreError::Pin(text) if text == SHORT)
 }
 
 /// A row that no version of this layout wrote.
@@ -356,7 +331,7 @@ where
         if let Some((promise, Some(most))) = &self.promise {
             let others = before.reserved.saturating_sub(promise.bytes);
             if used > before.bytes && used.saturating_add(others) > *most {
-                return Err(short());
+                return Err(StoreError::Short);
             }
         }
         self.held = Some((book, effects, used));

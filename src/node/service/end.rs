@@ -1,6 +1,5 @@
 //! How a fetch ended, and what its tenant is told: neither names of files nor figures of the node.
 
-use super::account::{is_gone, is_short};
 use super::quota::Short;
 use crate::dag::DagError;
 use crate::exchange::ExchangeError;
@@ -103,10 +102,9 @@ impl Trouble {
 
 fn of_store(error: &StoreError, id: &str) -> End {
     match error {
-        error if is_gone(error) => return End::Stopped,
-        error if is_short(error) => return End::Again(error.to_string()),
+        StoreError::Gone => return End::Stopped,
         StoreError::Unreadable { .. } => return End::Failed(error.to_string()),
-        StoreError::Missing(_) => return End::Again(error.to_string()),
+        StoreError::Short | StoreError::Missing(_) => return End::Again(error.to_string()),
         _ => {}
     }
     tracing::warn!("pin request {id}: {error}");
@@ -131,7 +129,6 @@ pub(super) fn is_lost(error: &DagError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::account::{gone, short};
     use super::*;
 
     #[test]
@@ -149,8 +146,8 @@ mod tests {
             assert_eq!(Trouble::from(error).end(true, "id"), End::Again(UNABLE.into()));
         }
         // A shortage at the end of a fetch may pass, and a request that is gone is nobody's failure.
-        assert!(matches!(Trouble::from(short()).end(true, "id"), End::Again(_)));
-        assert_eq!(Trouble::from(gone()).end(true, "id"), End::Stopped);
+        assert!(matches!(Trouble::from(StoreError::Short).end(true, "id"), End::Again(_)));
+        assert_eq!(Trouble::from(StoreError::Gone).end(true, "id"), End::Stopped);
         let ended = Trouble::from(StoreError::Pin("/secret".into())).end(true, "id");
         assert_eq!(ended, End::Failed(UNABLE.into()));
     }

@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use libp2p::multiaddr::Protocol;
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Account, Changing, Effect, Planned, damaged, gone, lock, row_of};
+use super::account::{Account, Changing, Effect, Planned, damaged, lock, row_of};
 use super::end::{End, Trouble, is_lost};
 use super::quota::{Promise, Short, human};
 use super::request::{self, Status};
@@ -326,7 +326,7 @@ impl Errand {
     /// The request's row as it is now.
     pub fn row_now(&self, core: &Core) -> Result<Row, StoreError> {
         let row = row_of(core, self.tenant.number, self.created)?;
-        row.filter(|row| row.random == self.row.random).ok_or_else(gone)
+        row.filter(|row| row.random == self.row.random).ok_or(StoreError::Gone)
     }
 
     fn keep(
@@ -355,7 +355,7 @@ impl Errand {
         let mut lent = Lent { job, promise: std::mem::take(&mut *lock(&job.promise)) };
         let mut change = Changing::new(state, &job.account, |core, book, holds| {
             if book.index.status(self.created) != Some(Status::Pinning) {
-                return Err(gone());
+                return Err(StoreError::Gone);
             }
             let mut row = self.row_now(core)?;
             holds.take(&cid, weight.bytes, weight.blocks)?;

@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Changing, Effect, Planned, damaged, each_row, gone, is_gone, lock, row_of};
+use super::account::{Changing, Effect, Planned, damaged, each_row, lock, row_of};
 use super::end::{End, Hold};
 use super::job::{Errand, Job};
 use super::queue::Key;
@@ -248,7 +248,7 @@ impl State {
             End::Stopped => self.put_back(core, errand, &|_| ()),
         };
         match ended {
-            Err(error) if is_gone(&error) => Ok(()),
+            Err(StoreError::Gone) => Ok(()),
             ended => ended,
         }
     }
@@ -285,7 +285,7 @@ impl State {
         let account = self.account(number);
         let mut change = Changing::new(self, &account, |core, book, holds| {
             if book.index.status(created) != Some(Status::Pinning) {
-                return Err(gone());
+                return Err(StoreError::Gone);
             }
             let mut row = errand.row_now(core)?;
             if let Some(kept) = row.keeps.take() {
