@@ -7,7 +7,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::State;
-use super::end::Hold;
 use super::index::Index;
 use super::quota::{Promise, Used};
 use super::request::{Status, priority_of};
@@ -94,8 +93,7 @@ impl Account {
                 if matches!(status, Status::Queued | Status::Pinning) {
                     let row = Row::decode(value).ok_or_else(|| damaged(key))?;
                     // What kept the node from it may be over.
-                    let held = Hold::is_reason(&row.reason);
-                    let not_before = if held { 0 } else { row.not_before };
+                    let not_before = if row.hold.is_some() { 0 } else { row.not_before };
                     waiting.push((created, priority_of(&row.meta).unwrap_or(0), not_before));
                     status = Status::Queued;
                 }

@@ -175,6 +175,7 @@ impl State {
         let row = Row {
             status: Status::Queued,
             tries: 0,
+            hold: None,
             random: rand::random(),
             not_before: 0,
             expires: ask.expires(now())?.unwrap_or(0),

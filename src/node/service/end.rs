@@ -26,11 +26,12 @@ pub(super) enum End {
 
 /// Why a node takes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Hold {
     /// There is no room in the store, or on the disk.
-    Full,
+    Full = 1,
     /// It has no network, and not all of the DAG is here.
-    Offline,
+    Offline = 2,
 }
 
 impl Hold {
@@ -42,9 +43,9 @@ impl Hold {
         }
     }
 
-    /// Whether a row waits for the node, not for its own DAG.
-    pub fn is_reason(text: &str) -> bool {
-        [Self::Full, Self::Offline].iter().any(|hold| hold.reason() == text)
+    /// That of a byte in a row.
+    pub fn of(byte: u8) -> Option<Self> {
+        [Self::Full, Self::Offline].into_iter().find(|hold| *hold as u8 == byte)
     }
 
     /// Seconds until the request's next turn. One that filled the node twice running waits longer:

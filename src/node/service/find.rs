@@ -377,8 +377,11 @@ impl State {
         let mut info = BTreeMap::new();
         let details = match status {
             Status::Queued if row.not_before > now() => {
-                let at = time_of(row.not_before);
-                Some(format!("tried {} times, again at {at}: {}", row.tries, row.reason))
+                let (at, reason) = (time_of(row.not_before), &row.reason);
+                Some(match row.hold {
+                    Some(_) => format!("{reason}; again at {at}"),
+                    None => format!("tried {} times, again at {at}: {reason}", row.tries),
+                })
             }
             Status::Queued => {
                 let (ahead, all) = (book.index.ahead(created), book.index.len(Status::Queued));

@@ -363,7 +363,7 @@ impl Errand {
                 holds.let_go(&kept)?;
             }
             (row.status, row.bytes, row.blocks) = (Status::Pinned, weight.bytes, weight.blocks);
-            (row.not_before, row.reason) = (0, String::new());
+            (row.not_before, row.hold, row.reason) = (0, None, String::new());
             let mut rows = TenantBatch::default();
             rows.put(keys::request(number, self.created), row.encode());
             Ok(Planned { rows, effects: vec![Effect::Pinned(self.created)] })

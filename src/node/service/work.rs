@@ -232,7 +232,7 @@ impl State {
             End::Again(reason) => self.put_back(core, errand, &|row| {
                 let wait = WAITS.get(usize::from(row.tries)).or(WAITS.last()).copied();
                 row.not_before = now().saturating_add(wait.unwrap_or(0));
-                row.tries = row.tries.saturating_add(1);
+                (row.tries, row.hold) = (row.tries.saturating_add(1), None);
                 row.because(&reason);
             }),
             End::Held(hold) => {
@@ -240,9 +240,8 @@ impl State {
                     *lock(&self.paused) = Some(Instant::now() + FULL_TIME);
                 }
                 self.put_back(core, errand, &|row| {
-                    let wait = hold.wait(row.reason == hold.reason());
-                    row.not_before = now().saturating_add(wait);
-                    row.because(hold.reason());
+                    let wait = hold.wait(row.hold == Some(hold));
+                    row.held(hold, now().saturating_add(wait));
                 })
             }
             End::Stopped => self.put_back(core, errand, &|_| ()),
@@ -291,7 +290,7 @@ impl State {
             if let Some(kept) = row.keeps.take() {
                 holds.let_go(&kept)?;
             }
-            (row.status, row.not_before) = (Status::Failed, 0);
+            (row.status, row.not_before, row.hold) = (Status::Failed, 0, None);
             row.tries = row.tries.saturating_add(1);
             row.because(reason);
             let mut planned = Planned::default();
