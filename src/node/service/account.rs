@@ -18,9 +18,6 @@ use crate::store::keys::tenants::{self as keys, Holding};
 use crate::store::tenants::{Beside, Joint, TenantBatch};
 use crate::store::{Core, StoreError};
 
-/// Rows read at a time: 4 MiB, if they are as long as may be.
-const PAGE_ROWS: usize = 64;
-
 /// One tenant's.
 #[derive(Debug)]
 pub(super) struct Account {
@@ -83,7 +80,8 @@ impl Account {
             let mut used = used.and_then(|row| keys::split_used(&row));
             // Nothing is held, or the sums were lost with a damaged database.
             let mut sums = used.is_none().then(Sums::default);
-            each_row(core, &keys::requests(self.tenant), &mut |key, value| {
+            let requests = keys::requests(self.tenant);
+            core.each_tenant_row(&requests, &requests, &mut |key, value| {
                 let row = Row::glance(value).ok_or_else(|| damaged(key))?;
                 let created = keys::split_created(key).ok_or_else(|| damaged(key))?;
                 let mut status = row.status;
@@ -161,30 +159,6 @@ impl Sums {
             core.log_tenants(rows)?;
         }
         Ok(all)
-    }
-}
-
-/// Looks at a row's key and value; `false` ends it.
-type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError> + 'a;
-
-/// Visits the rows under a prefix, a page at a time, until `visit` says `false`.
-pub(super) fn each_row(
-    core: &Core,
-    prefix: &[u8],
-    visit: &mut Visit<'_>,
-) -> Result<(), StoreError> {
-    let mut after: Option<Bytes> = None;
-    loop {
-        let page = core.tenant_rows(prefix, after.as_deref(), PAGE_ROWS)?;
-        for (key, value) in &page {
-            if !visit(key, value)? {
-                return Ok(());
-            }
-        }
-        match page.last() {
-            Some((last, _)) if page.len() == PAGE_ROWS => after = Some(last.clone()),
-            _ => return Ok(()),
-        }
     }
 }
 

@@ -240,20 +240,13 @@ impl Tokens {
 impl Service {
     /// Reads the rows of tokens.
     pub(super) fn read_tokens(&self, core: &Core) -> Result<(), StoreError> {
-        let mut after: Option<Bytes> = None;
-        loop {
-            let page = core.tenant_rows(keys::tokens(), after.as_deref(), 1000)?;
-            for (key, value) in &page {
-                match keys::split_token(key).zip(Token::read(value)) {
-                    Some((hash, token)) => drop(self.state().tokens.know(*hash, token)),
-                    None => tracing::warn!("the row of a token does not parse, and opens nothing"),
-                }
+        core.each_tenant_row(keys::tokens(), keys::tokens(), &mut |key, value| {
+            match keys::split_token(key).zip(Token::read(value)) {
+                Some((hash, token)) => drop(self.state().tokens.know(*hash, token)),
+                None => tracing::warn!("the row of a token does not parse, and opens nothing"),
             }
-            match page.last() {
-                Some((key, _)) => after = Some(key.clone()),
-                None => return Ok(()),
-            }
-        }
+            Ok(true)
+        })
     }
 
     /// Looks at a secret of a tenant: whose requests it opens, and whether it is enough. Noted in the

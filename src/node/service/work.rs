@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Changing, Effect, Planned, damaged, each_row, lock, row_of};
+use super::account::{Changing, Effect, Planned, damaged, lock, row_of};
 use super::end::{End, Hold};
 use super::job::{Errand, Job};
 use super::queue::Key;
@@ -307,7 +307,8 @@ impl State {
         let mut before = None;
         loop {
             let (mut tenant, mut some) = (None, Vec::new());
-            each_row(core, &keys::expiring(), &mut |key, _| {
+            let expiring = keys::expiring();
+            core.each_tenant_row(&expiring, &expiring, &mut |key, _| {
                 let (expires, number) = keys::split_expiry(key).ok_or_else(|| damaged(key))?;
                 let created = keys::split_created(key).ok_or_else(|| damaged(key))?;
                 if expires > now() {
@@ -326,7 +327,7 @@ impl State {
             // A row that finds no request would be found for ever.
             let batch = Some((tenant.number, some.clone()));
             if batch == before {
-                return Err(damaged(&keys::expiring()));
+                return Err(damaged(&expiring));
             }
             self.remove(core, &tenant, &some)?;
             before = batch;
