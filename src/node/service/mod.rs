@@ -36,7 +36,7 @@ pub use find::{Filter, Found, Match};
 pub use listing::{Fetching, Waiting};
 pub use request::{PinAsk, Request, Status};
 pub use tenant::{Limits, Tenant, Usage};
-pub use token::{Access, Need, Refused, Scopes, Token, TokenAsk};
+pub use token::{Access, Need, Refused, Scopes, Token, TokenAsk, TokenState};
 
 /// How the queue is worked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,21 +128,6 @@ impl Service {
         };
         self.state().loaded.get_or_try_init(read).await?;
         Ok(())
-    }
-
-    /// What a tenant uses: bytes that its pins hold, and bytes promised to what is being fetched.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn used(&self, tenant: &Tenant) -> Result<(u64, u64), super::Error> {
-        let (state, number) = (self.state().clone(), tenant.number);
-        let work = move |core: &crate::store::Core| {
-            let account = state.account(number);
-            drop(account.open(core, &state)?);
-            let used = *account.used();
-            Ok::<_, crate::store::StoreError>((used.bytes, used.reserved))
-        };
-        Ok(self.node.store.run(work).await?)
     }
 
     /// Multiaddrs of this node, to which a tenant's own node may connect: 1 to 20.
