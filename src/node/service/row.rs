@@ -271,6 +271,14 @@ mod tests {
     }
 
     #[test]
+    fn a_status_has_its_number_for_good() {
+        let words = ["queued", "pinning", "pinned", "failed"];
+        for (number, (status, word)) in (0u8..).zip(Status::ALL.into_iter().zip(words)) {
+            assert_eq!((status as u8, status.word()), (number, word));
+        }
+    }
+
+    #[test]
     fn a_row_without_a_hold_is_as_it_was_before_there_were_any() {
         let row = Row { hold: None, ..any_row(&mut StdRng::seed_from_u64(1)) };
         let bytes = row.encode();
