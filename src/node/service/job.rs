@@ -46,7 +46,7 @@ const DIAL_PAUSES: [Duration; 4] = [
     Duration::from_secs(20),
     Duration::from_secs(60),
 ];
-/// Time until it is looked first whom a fetch asks, and most between two looks.
+/// Time until the first look at whom a fetch asks, and most between two of them.
 const LOOK_TIMES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// Bytes by which a promise is raised at a time, where the limit lets it.
 const STEP_BYTES: u64 = 16 << 20;
