@@ -116,7 +116,7 @@ Examples:
 
 const QUEUE_EXAMPLES: &str = "\
 Examples:
-  henge pin queue               a line a tenant, and one for each fetch below it
+  henge pin queue               a line a tenant, below it one for each fetch and one for whom that asks
   henge pin queue --enc=json    the same for programs";
 
 impl Pin {
@@ -197,7 +197,11 @@ fn waiting(tenant: &Value) -> Result<(), CliError> {
         };
         let (cid, bytes) = (safe(text(fetch, "Cid")), output::si_bytes(bytes));
         let told = format!("  {cid}  {bytes}{of} in {blocks} blocks, {time} s");
-        line(format!("{told}  {}", safe(text(fetch, "Name"))).trim_end())
+        line(format!("{told}  {}", safe(text(fetch, "Name"))).trim_end())?;
+        match text(fetch, "Asking") {
+            "" => Ok(()),
+            asking => line(format!("    {}", safe(asking))),
+        }
     })
 }
 

@@ -43,7 +43,10 @@ mod sim;
 mod wantlist;
 pub mod wire;
 
+use std::fmt;
+
 use futures_util::future::BoxFuture;
+use libp2p::PeerId;
 
 use crate::ipld::block::Block;
 use crate::ipld::cid::Cid;
@@ -79,17 +82,51 @@ pub trait Session: Send + Sync {
 pub struct Progress {
     /// In numbers.
     pub status: Status,
+    /// Connected peers that are said to have some of it, and are asked for the rest; at most 32.
+    pub peers: Vec<PeerId>,
     /// Why the last provider could not be dialled.
     pub failure: Option<String>,
 }
 
-impl std::fmt::Display for Progress {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.status)?;
+impl Progress {
+    fn failed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failure {
             Some(failure) if self.status.tally.dial_failures > 0 => write!(f, ": {failure}"),
             _ => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        self.failed(f)
+    }
+}
+
+/// Peers that [`Whom`] names; more are counted.
+const NAMED_MAX: usize = 3;
+
+/// The same by name: `asking <peer>, <peer>, <peer> and 2 more; searched for providers once: found 5`.
+/// Nobody is named while nobody is known to have any of it.
+pub struct Whom<'a>(pub &'a Progress);
+
+impl fmt::Display for Whom<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Progress { status, peers, .. } = self.0;
+        let Some((first, others)) = peers.split_first() else { return self.0.fmt(f) };
+        write!(f, "asking {first}")?;
+        others
+            .iter()
+            .take(NAMED_MAX.saturating_sub(1))
+            .try_for_each(|peer| write!(f, ", {peer}"))?;
+        match peers.len().saturating_sub(NAMED_MAX) {
+            0 => {}
+            more => write!(f, " and {more} more")?,
+        }
+        write!(f, "; ")?;
+        status.searched(f)?;
+        self.0.failed(f)
     }
 }
 
@@ -108,4 +145,27 @@ pub enum ExchangeError {
     /// The exchange is closing down.
     #[error("the exchange is closed")]
     Closed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_a_fetch_asks_is_told_by_name_and_bounded() {
+        let tally = Tally { searches: 1, providers: 5, dial_failures: 1, ..Tally::default() };
+        let status = Status { wants: 1, tally, ..Status::default() };
+        let failure = Some("refused".to_owned());
+        let mut progress = Progress { status, peers: Vec::new(), failure };
+        let found = "searched for providers once: found 5, could not dial 1: refused";
+        assert_eq!(Whom(&progress).to_string(), format!("no connected peer to ask; {found}"));
+        let peers: Vec<PeerId> = (0..5).map(|_| PeerId::random()).collect();
+        let [a, b, c, ..] = &peers[..] else { unreachable!() };
+        progress.peers = peers[..1].to_vec();
+        assert_eq!(Whom(&progress).to_string(), format!("asking {a}; {found}"));
+        progress.peers = peers.clone();
+        let told = format!("asking {a}, {b}, {c} and 2 more; {found}");
+        assert_eq!(Whom(&progress).to_string(), told);
+        assert_eq!(progress.to_string(), format!("no connected peer to ask; {found}"));
+    }
 }

@@ -138,24 +138,33 @@ impl Status {
         Ok(())
     }
 
-    /// Where the node searched, and what it found.
-    fn searched(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { searches, providers, .. } = self.tally;
+    /// Where the node searched, what it found, and how dialling that goes. What could not be dialled
+    /// comes last, so that a reason can follow.
+    pub(super) fn searched(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { searches, providers, dial_failures, .. } = self.tally;
         match searches {
-            0 => return write!(f, "not searched for providers yet"),
+            0 => write!(f, "not searched for providers yet")?,
             1 => write!(f, "searched for providers once: ")?,
             2 => write!(f, "searched for providers twice: ")?,
             more => write!(f, "searched for providers {more} times: ")?,
         }
         match providers {
-            0 => write!(f, "found none"),
-            some => write!(f, "found {some}"),
+            _ if searches == 0 => {}
+            0 => write!(f, "found none")?,
+            some => write!(f, "found {some}")?,
+        }
+        if self.dialling > 0 {
+            write!(f, ", dialling {}", self.dialling)?;
+        }
+        match dial_failures {
+            0 => Ok(()),
+            some => write!(f, ", could not dial {some}"),
         }
     }
 }
 
 impl fmt::Display for Status {
-    /// One line for people. What could not be dialled comes last, so that a reason can follow.
+    /// One line for people, which ends as [`Self::searched`] does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.asked(f)?;
         if self.wants > 1 {
@@ -165,15 +174,7 @@ impl fmt::Display for Status {
             write!(f, "; {} blocks came before", self.tally.blocks)?;
         }
         write!(f, "; ")?;
-        self.searched(f)?;
-        if self.dialling > 0 {
-            write!(f, ", dialling {}", self.dialling)?;
-        }
-        match self.tally.dial_failures {
-            0 => Ok(()),
-            1 => write!(f, ", could not dial 1"),
-            some => write!(f, ", could not dial {some}"),
-        }
+        self.searched(f)
     }
 }
 

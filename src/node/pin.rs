@@ -15,7 +15,6 @@ use super::{Error, Node, RESULTS, Results};
 use crate::dag::fetch::Fetched;
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
-pub use crate::store::pin::now as seconds_now;
 use crate::store::pin::now;
 use crate::store::pins::{Mode, Pin, Progress};
 use crate::store::{Core, Intent, StoreError};

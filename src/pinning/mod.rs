@@ -217,7 +217,7 @@ impl Service {
         if place.is_none() && found.bytes > LONG_PAGE_BYTES {
             place = Some(self.place(who)?);
         }
-        let delegates = self.delegates();
+        let delegates = self.pins.delegates(&self.settings.delegates);
         let text = match &place {
             None => text_of(&PinResults::of(&found, &delegates)),
             Some(_) => task::blocking(move || text_of(&PinResults::of(&found, &delegates))).await,
@@ -236,22 +236,8 @@ impl Service {
     }
 
     fn told(&self, status: StatusCode, request: &service::Request) -> Reply {
-        json_of(status, &PinStatus::of(request, &self.delegates()))
-    }
-
-    /// Addresses that the client's node may connect with, each once.
-    fn delegates(&self) -> Vec<String> {
-        let all = match self.settings.delegates.is_empty() {
-            true => self.pins.delegates(),
-            false => self.settings.delegates.clone(),
-        };
-        let mut once: Vec<String> = Vec::new();
-        for address in all {
-            if !once.contains(&address) {
-                once.push(address);
-            }
-        }
-        once
+        let delegates = self.pins.delegates(&self.settings.delegates);
+        json_of(status, &PinStatus::of(request, &delegates))
     }
 }
 

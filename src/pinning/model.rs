@@ -137,7 +137,7 @@ impl<'a> PinStatus<'a> {
         let some = |map: &'a BTreeMap<String, String>| Some(map).filter(|map| !map.is_empty());
         Self {
             requestid: &request.id,
-            status: request.status.name(),
+            status: request.status.word(),
             created: clock::rfc3339(created.unwrap_or(UNIX_EPOCH)),
             pin: Asked {
                 cid: &request.cid,

@@ -72,8 +72,7 @@ fn cids(value: &str, cids: &mut Vec<Cid>) -> Result<(), Refusal> {
 
 fn statuses(value: &str, statuses: &mut Vec<Status>) -> Result<(), Refusal> {
     for word in value.split(',') {
-        let found = Status::ALL.into_iter().find(|status| status.name() == word);
-        let Some(status) = found else {
+        let Ok(status) = word.parse::<Status>() else {
             let text = "status: queued, pinning, pinned or failed is expected";
             return Err(Refusal::bad(format!("{text}, not {:?}", short(word))));
         };

@@ -94,6 +94,9 @@ pub fn queue(router: &Router) -> Result<Reply, Error> {
         if let Some(size) = fetching.size {
             value["Size"] = size.into();
         }
+        if !fetching.asking.is_empty() {
+            value["Asking"] = fetching.asking.as_str().into();
+        }
         value
     };
     let tenant = |waiting: &Waiting| {

@@ -22,33 +22,39 @@ struct LimitOptions {
     max_rate: Option<String>,
 }
 
-impl LimitOptions {
-    fn is_empty(&self) -> bool {
-        let given = [
-            &self.max_bytes,
-            &self.max_pins,
-            &self.max_in_flight,
-            &self.max_pin_bytes,
-            &self.max_rate,
-        ];
-        given.into_iter().all(Option::is_none)
-    }
+/// What options say of limits: of each nothing, or what it is from now on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Change {
+    bytes: Option<Option<u64>>,
+    pins: Option<Option<u64>>,
+    in_flight: Option<Option<u32>>,
+    pin_bytes: Option<Option<u64>>,
+    rate: Option<Option<u32>>,
+}
 
-    /// Limits with these changes.
-    fn over(&self, limits: Limits) -> Result<Limits, Error> {
+impl LimitOptions {
+    fn read(&self) -> Result<Change, Error> {
         let size = |text: &str| parse_bytes(text).map_err(|error| error.to_string());
-        Ok(Limits {
-            bytes: set("max-bytes", self.max_bytes.as_deref(), limits.bytes, size)?,
-            pins: set("max-pins", self.max_pins.as_deref(), limits.pins, count)?,
-            in_flight: set(
-                "max-in-flight",
-                self.max_in_flight.as_deref(),
-                limits.in_flight,
-                count,
-            )?,
-            pin_bytes: set("max-pin-bytes", self.max_pin_bytes.as_deref(), limits.pin_bytes, size)?,
-            rate: set("max-rate", self.max_rate.as_deref(), limits.rate, count)?,
+        Ok(Change {
+            bytes: limit("max-bytes", self.max_bytes.as_deref(), size)?,
+            pins: limit("max-pins", self.max_pins.as_deref(), count)?,
+            in_flight: limit("max-in-flight", self.max_in_flight.as_deref(), count)?,
+            pin_bytes: limit("max-pin-bytes", self.max_pin_bytes.as_deref(), size)?,
+            rate: limit("max-rate", self.max_rate.as_deref(), count)?,
         })
+    }
+}
+
+impl Change {
+    /// Limits with these changes.
+    fn over(self, limits: Limits) -> Limits {
+        Limits {
+            bytes: self.bytes.unwrap_or(limits.bytes),
+            pins: self.pins.unwrap_or(limits.pins),
+            in_flight: self.in_flight.unwrap_or(limits.in_flight),
+            pin_bytes: self.pin_bytes.unwrap_or(limits.pin_bytes),
+            rate: self.rate.unwrap_or(limits.rate),
+        }
     }
 }
 
@@ -56,24 +62,24 @@ fn count<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{text:?} is no number"))
 }
 
-fn set<T>(
+fn limit<T>(
     name: &str,
     given: Option<&str>,
-    before: Option<T>,
     read: impl Fn(&str) -> Result<T, String>,
-) -> Result<Option<T>, Error> {
+) -> Result<Option<Option<T>>, Error> {
     match given {
-        None => Ok(before),
-        Some("none") => Ok(None),
-        Some(text) => {
-            read(text).map(Some).map_err(|why| Error::refused(format!("invalid {name}: {why}")))
-        }
+        None => Ok(None),
+        Some("none") => Ok(Some(None)),
+        Some(text) => match read(text) {
+            Ok(limit) => Ok(Some(Some(limit))),
+            Err(why) => Err(Error::refused(format!("invalid {name}: {why}"))),
+        },
     }
 }
 
 /// Makes a tenant.
 pub async fn add(router: &Router, args: Args) -> Result<Reply, Error> {
-    let limits = args.options::<LimitOptions>()?.over(Limits::default())?;
+    let limits = args.options::<LimitOptions>()?.read()?.over(Limits::default());
     let tenant = router.node.service().tenant_add(args.one("name")?, limits).await?;
     Ok(Reply::Value(shown(&tenant)))
 }
@@ -89,14 +95,9 @@ pub async fn ls(router: &Router) -> Result<Reply, Error> {
 pub async fn limits(router: &Router, args: Args) -> Result<Reply, Error> {
     let (options, service) = (args.options::<LimitOptions>()?, router.node.service());
     let mut tenant = service.tenant(args.one("name")?).await?;
-    if !options.is_empty() {
-        // What cannot be read is told before anything changes.
-        options.over(tenant.limits)?;
-        let change = |limits: &mut Limits| {
-            if let Ok(changed) = options.over(*limits) {
-                *limits = changed;
-            }
-        };
+    let change = options.read()?;
+    if change != Change::default() {
+        let change = |limits: &mut Limits| *limits = change.over(*limits);
         tenant = service.tenant_limits(&tenant.name, change).await?;
     }
     Ok(Reply::Value(shown(&tenant)))
@@ -143,4 +144,27 @@ fn shown(tenant: &Tenant) -> Value {
             "Rate": rate,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_change_what_they_name_and_nothing_else() {
+        let before = Limits { bytes: Some(1), pins: Some(2), rate: Some(3), ..Limits::default() };
+        let given = |text: &str| Some(text.to_owned());
+        let options = LimitOptions {
+            max_bytes: given("2KiB"),
+            max_rate: given("none"),
+            max_in_flight: given("7"),
+            ..LimitOptions::default()
+        };
+        let after = options.read().unwrap().over(before);
+        let (bytes, in_flight) = (Some(2048), Some(7));
+        assert_eq!(after, Limits { bytes, in_flight, rate: None, ..before });
+        assert_eq!(LimitOptions::default().read().unwrap().over(before), before);
+        let bad = LimitOptions { max_pins: given("-1"), ..LimitOptions::default() };
+        assert_eq!(bad.read().unwrap_err().message, "invalid max-pins: \"-1\" is no number");
+    }
 }

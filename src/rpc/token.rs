@@ -81,8 +81,6 @@ pub async fn revoke(router: &Router, args: Args) -> Result<Reply, Error> {
 
 fn shown(token: &Token) -> Value {
     let at = |seconds: u64| rfc3339(UNIX_EPOCH + Duration::from_secs(seconds));
-    let live = token.is_live(crate::node::pin::seconds_now());
-    let state = if token.revoked { "revoked" } else { "expired" };
     json!({
         "Id": token.id,
         "Tenant": token.tenant,
@@ -93,6 +91,6 @@ fn shown(token: &Token) -> Value {
         "Expires": token.expires.map(at),
         "Rate": token.rate,
         "Label": token.label,
-        "State": if live { "live" } else { state },
+        "State": token.state().name(),
     })
 }

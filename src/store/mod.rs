@@ -110,6 +110,12 @@ pub enum StoreError {
     /// The pin asked to be removed or changed is not there, or another one is.
     #[error("{0}")]
     Pin(String),
+    /// The tenant's request that a change was about is not there any more, or not as it was.
+    #[error("the request is not there any more")]
+    Gone,
+    /// A change would have a tenant hold more bytes than it may: others changed meanwhile.
+    #[error("needs more bytes than are left: other requests changed meanwhile")]
+    Short,
     /// The directory holds another layout.
     #[error(
         "the store has layout {found}, this henge reads layout {}: use the henge that wrote it",

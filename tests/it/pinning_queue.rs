@@ -136,7 +136,7 @@ fn a_full_node_fails_no_request_and_goes_on_when_there_is_room() {
 
 #[test]
 fn the_queue_is_shown_to_the_operator() {
-    let pinning = service(&[("Pinning.Service.StallTimeout", json!("1s"))]);
+    let pinning = service(&[("Pinning.Service.StallTimeout", json!("5s"))]);
     let shown = || lines(&pinning.repo, &["pin", "queue"]);
     assert!(shown().concat().is_empty(), "{:?}", shown());
     let request = pinning.add(&json!({ "cid": ABSENT, "name": "lost\u{1b}" }));
@@ -146,12 +146,38 @@ fn the_queue_is_shown_to_the_operator() {
     assert!(fetch.ends_with("  lost\\u{1b}"), "{fetch}");
     let told = json_of(&pinning.repo, &["pin", "queue"]);
     assert_eq!(told["Tenants"][0]["Pinning"][0]["Cid"], ABSENT);
+    until("what is tried", || {
+        shown().get(2).is_some_and(|line| line.starts_with("    no connected peer to ask; "))
+    });
     until("a stall", || shown() == ["acme: 0 queued, 1 to be tried again, 0 pinning"]);
     let id = request["requestid"].as_str().unwrap();
     let told = pinning.ask("GET", &format!("/pins/{id}"), None).json();
     let details = told["info"]["status_details"].as_str().unwrap();
     assert!(details.starts_with("tried 1 times, again at 20"), "{details}");
-    assert!(details.contains("no new block within 1s: "), "{details}");
+    assert!(details.contains("no new block within 5s: "), "{details}");
     assert_eq!(pinning.ask("DELETE", &format!("/pins/{id}"), None).status, 202);
     assert!(shown().concat().is_empty(), "{:?}", shown());
+}
+
+#[test]
+fn whom_a_fetch_asks_is_shown_by_name() {
+    let source = Node::start();
+    let file = source.repo.file("file", keystream("asked", 400_000));
+    let add = ["add", "-Q", "--cid-version=1", "--pin=false", file.to_str().unwrap()];
+    let cid = source.repo.ok(add);
+    // It has the root, and not all that is below.
+    let leaves = source.repo.ok(["refs", &cid]);
+    source.repo.ok(["block", "rm", leaves.lines().last().unwrap()]);
+    let pinning = service(&[]);
+    let asked = json!({ "cid": cid, "origins": [source.address] });
+    let request = pinning.add(&asked);
+    let asking = format!("asking {}; ", source.address.rsplit('/').next().unwrap());
+    let target = format!("/pins/{}", request["requestid"].as_str().unwrap());
+    let info = || pinning.ask("GET", &target, None).json()["info"].clone();
+    until("a name", || {
+        info()["status_details"].as_str().is_some_and(|details| details.contains(&asking))
+    });
+    let lines = lines(&pinning.repo, &["pin", "queue"]);
+    assert!(lines[2].starts_with(&format!("    {asking}")), "{lines:?}");
+    assert_eq!(pinning.ask("DELETE", &target, None).status, 202);
 }

@@ -26,10 +26,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ipns", &["ipld", "proto"]),
     ("routing", &["store", "net", "ipns", "ipld", "proto", "task"]),
     ("dag", &["exchange", "store", "ipld", "unixfs", "task"]),
-    ("node", &["dag", "exchange", "routing", "store", "net", "ipld", "unixfs", "clock", "task"]),
+    ("remote", &["task"]),
+    (
+        "node",
+        &[
+            "dag", "exchange", "routing", "remote", "store", "net", "ipld", "unixfs", "clock",
+            "task",
+        ],
+    ),
     ("config", &[]),
     ("http", &["task"]),
-    ("remote", &["task"]),
     (
         "rpc",
         &[

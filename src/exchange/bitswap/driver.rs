@@ -458,7 +458,8 @@ impl Driver {
 
     fn progress(&self, session: &Session) -> Option<Progress> {
         let status = self.engine.status(session.id)?;
-        Some(Progress { status, failure: session.failure.clone() })
+        let peers = self.engine.asking(session.id);
+        Some(Progress { status, peers, failure: session.failure.clone() })
     }
 
     fn fetches(&self) -> Vec<Progress> {

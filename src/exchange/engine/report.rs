@@ -84,6 +84,14 @@ impl Engine {
         })
     }
 
+    /// Connected peers that a session asks for its blocks: they are said to have some, or sent some.
+    /// At most 32.
+    pub fn asking(&self, id: SessionId) -> Vec<PeerId> {
+        let peers = self.sessions.get(&id).map(|session| &session.peers);
+        let peers = peers.into_iter().flatten().filter_map(|no| self.peers.get(no));
+        peers.map(|peer| peer.id).collect()
+    }
+
     /// What the peers say of the want of a session that waits longest.
     fn standing(&self, session: &Session) -> Round {
         let wants = session.wants.iter().filter_map(|key| Some((key, self.wants.get(key)?)));

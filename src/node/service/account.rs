@@ -7,7 +7,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::State;
-use super::end::Hold;
 use super::index::Index;
 use super::quota::{Promise, Used};
 use super::request::{Status, priority_of};
@@ -18,14 +17,6 @@ use crate::store::backend::BackendError;
 use crate::store::keys::tenants::{self as keys, Holding};
 use crate::store::tenants::{Beside, Joint, TenantBatch};
 use crate::store::{Core, StoreError};
-
-/// Rows read at a time: 4 MiB, if they are as long as may be.
-const PAGE_ROWS: usize = 64;
-/// What a change says when its request is not there any more, or not as it was.
-const GONE: &str = "the request is not there any more";
-
-/// What a change says whose tenant has no room for it any more.
-const SHORT: &str = "needs more bytes than are left: other requests changed meanwhile";
 
 /// One tenant's.
 #[derive(Debug)]
@@ -67,26 +58,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The error of a change whose request is not there any more.
-pub(super) fn gone() -> StoreError {
-    StoreError::Pin(GONE.into())
-}
-
-/// Whether it is that error.
-pub(super) fn is_gone(error: &StoreError) -> bool {
-    matches!(error, StoreError::Pin(text) if text == GONE)
-}
-
-/// The error of a change whose tenant has no room for it any more.
-pub(super) fn short() -> StoreError {
-    StoreError::Pin(SHORT.into())
-}
-
-/// Whether it is that error.
-pub(super) fn is_short(error: &StoreError) -> bool {
-    matches!(error, StoreError::Pin(text) if text == SHORT)
-}
-
 /// A row that no version of this layout wrote.
 pub(super) fn damaged(key: &[u8]) -> StoreError {
     let key = data_encoding::HEXLOWER.encode(key);
@@ -109,7 +80,8 @@ impl Account {
             let mut used = used.and_then(|row| keys::split_used(&row));
             // Nothing is held, or the sums were lost with a damaged database.
             let mut sums = used.is_none().then(Sums::default);
-            each_row(core, &keys::requests(self.tenant), &mut |key, value| {
+            let requests = keys::requests(self.tenant);
+            core.each_tenant_row(&requests, &requests, &mut |key, value| {
                 let row = Row::glance(value).ok_or_else(|| damaged(key))?;
                 let created = keys::split_created(key).ok_or_else(|| damaged(key))?;
                 let mut status = row.status;
@@ -119,8 +91,7 @@ impl Account {
                 if matches!(status, Status::Queued | Status::Pinning) {
                     let row = Row::decode(value).ok_or_else(|| damaged(key))?;
                     // What kept the node from it may be over.
-                    let held = Hold::is_reason(&row.reason);
-                    let not_before = if held { 0 } else { row.not_before };
+                    let not_before = if row.hold.is_some() { 0 } else { row.not_before };
                     waiting.push((created, priority_of(&row.meta).unwrap_or(0), not_before));
                     status = Status::Queued;
                 }
@@ -188,30 +159,6 @@ impl Sums {
             core.log_tenants(rows)?;
         }
         Ok(all)
-    }
-}
-
-/// Looks at a row's key and value; `false` ends it.
-type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError> + 'a;
-
-/// Visits the rows under a prefix, a page at a time, until `visit` says `false`.
-pub(super) fn each_row(
-    core: &Core,
-    prefix: &[u8],
-    visit: &mut Visit<'_>,
-) -> Result<(), StoreError> {
-    let mut after: Option<Bytes> = None;
-    loop {
-        let page = core.tenant_rows(prefix, after.as_deref(), PAGE_ROWS)?;
-        for (key, value) in &page {
-            if !visit(key, value)? {
-                return Ok(());
-            }
-        }
-        match page.last() {
-            Some((last, _)) if page.len() == PAGE_ROWS => after = Some(last.clone()),
-            _ => return Ok(()),
-        }
     }
 }
 
@@ -356,7 +303,7 @@ where
         if let Some((promise, Some(most))) = &self.promise {
             let others = before.reserved.saturating_sub(promise.bytes);
             if used > before.bytes && used.saturating_add(others) > *most {
-                return Err(short());
+                return Err(StoreError::Short);
             }
         }
         self.held = Some((book, effects, used));

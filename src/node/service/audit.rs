@@ -72,8 +72,8 @@ impl Outcome {
 struct Open {
     file: Option<File>,
     bytes: u64,
-    /// Those of nobody since the last line, and refusals that got none.
-    unknown: u64,
+    /// Uses since the last line that have none: those of nobody, and refusals beyond one a second.
+    unlisted: u64,
     /// The second of the last refusal, and whose were written in it.
     refused: (u64, HashSet<String>),
     failing: bool,
@@ -123,7 +123,7 @@ impl Audit {
         };
         *uses = uses.saturating_add(1);
         let Some(token) = token else {
-            open.unknown = open.unknown.saturating_add(1);
+            open.unlisted = open.unlisted.saturating_add(1);
             return;
         };
         let Some(folder) = &self.folder else { return };
@@ -134,7 +134,7 @@ impl Audit {
                 (*second, *whose) = (since.as_secs(), HashSet::new());
             }
             if !whose.insert(token.id.clone()) {
-                open.unknown = open.unknown.saturating_add(1);
+                open.unlisted = open.unlisted.saturating_add(1);
                 return;
             }
         }
@@ -146,11 +146,11 @@ impl Audit {
             "from": about.from.map(|from| from.to_string()),
             "what": what,
             "outcome": outcome.name(),
-            "unlisted_before": open.unknown,
+            "unlisted_before": open.unlisted,
         });
         let written = write(&mut open, folder, &format!("{line}\n"));
         match &written {
-            Ok(()) => open.unknown = 0,
+            Ok(()) => open.unlisted = 0,
             Err(error) if !open.failing => {
                 tracing::error!("{}: {error}", folder.join(FILE).display());
             }

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::account::{
-    Account, Changing, Effect, Planned, delete_rows, gone, is_gone, lock, put_rows, row_of,
-};
+use super::account::{Account, Changing, Effect, Planned, delete_rows, lock, put_rows, row_of};
 use super::request::{self, PinAsk, Request, Status, priority_of};
 use super::row::Row;
 use super::{Access, Service, State, Tenant, quota};
@@ -80,7 +78,7 @@ impl Service {
         let (state, tenant) = (self.state().clone(), Arc::clone(&who.tenant));
         let work = move |core: &Core| state.remove(core, &tenant, &[(created, Some(random))]);
         match self.node.store.run(work).await {
-            Err(error) if is_gone(&error) => Err(absent(id)),
+            Err(StoreError::Gone) => Err(absent(id)),
             removed => Ok(removed?),
         }
     }
@@ -177,6 +175,7 @@ impl State {
         let row = Row {
             status: Status::Queued,
             tries: 0,
+            hold: None,
             random: rand::random(),
             not_before: 0,
             expires: ask.expires(now())?.unwrap_or(0),
@@ -219,7 +218,7 @@ impl State {
                     if random.is_none() {
                         continue;
                     }
-                    return Err(gone());
+                    return Err(StoreError::Gone);
                 };
                 if status == Status::Pinned
                     && let Some(cid) = row.parsed()

@@ -1,6 +1,5 @@
 //! How a fetch ended, and what its tenant is told: neither names of files nor figures of the node.
 
-use super::account::{is_gone, is_short};
 use super::quota::Short;
 use crate::dag::DagError;
 use crate::exchange::ExchangeError;
@@ -27,11 +26,12 @@ pub(super) enum End {
 
 /// Why a node takes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Hold {
     /// There is no room in the store, or on the disk.
-    Full,
+    Full = 1,
     /// It has no network, and not all of the DAG is here.
-    Offline,
+    Offline = 2,
 }
 
 impl Hold {
@@ -43,9 +43,9 @@ impl Hold {
         }
     }
 
-    /// Whether a row waits for the node, not for its own DAG.
-    pub fn is_reason(text: &str) -> bool {
-        [Self::Full, Self::Offline].iter().any(|hold| hold.reason() == text)
+    /// That of a byte in a row.
+    pub fn of(byte: u8) -> Option<Self> {
+        [Self::Full, Self::Offline].into_iter().find(|hold| *hold as u8 == byte)
     }
 
     /// Seconds until the request's next turn. One that filled the node twice running waits longer:
@@ -103,10 +103,9 @@ impl Trouble {
 
 fn of_store(error: &StoreError, id: &str) -> End {
     match error {
-        error if is_gone(error) => return End::Stopped,
-        error if is_short(error) => return End::Again(error.to_string()),
+        StoreError::Gone => return End::Stopped,
         StoreError::Unreadable { .. } => return End::Failed(error.to_string()),
-        StoreError::Missing(_) => return End::Again(error.to_string()),
+        StoreError::Short | StoreError::Missing(_) => return End::Again(error.to_string()),
         _ => {}
     }
     tracing::warn!("pin request {id}: {error}");
@@ -131,7 +130,6 @@ pub(super) fn is_lost(error: &DagError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::account::{gone, short};
     use super::*;
 
     #[test]
@@ -149,8 +147,8 @@ mod tests {
             assert_eq!(Trouble::from(error).end(true, "id"), End::Again(UNABLE.into()));
         }
         // A shortage at the end of a fetch may pass, and a request that is gone is nobody's failure.
-        assert!(matches!(Trouble::from(short()).end(true, "id"), End::Again(_)));
-        assert_eq!(Trouble::from(gone()).end(true, "id"), End::Stopped);
+        assert!(matches!(Trouble::from(StoreError::Short).end(true, "id"), End::Again(_)));
+        assert_eq!(Trouble::from(StoreError::Gone).end(true, "id"), End::Stopped);
         let ended = Trouble::from(StoreError::Pin("/secret".into())).end(true, "id");
         assert_eq!(ended, End::Failed(UNABLE.into()));
     }

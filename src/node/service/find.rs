@@ -126,7 +126,7 @@ impl Among {
 }
 
 impl Match {
-    /// Whether a name is found by a text that [`Self::text`] has prepared.
+    /// Whether a name is found by a text that [`Self::prepare`] has prepared.
     fn finds(self, name: &str, text: &str) -> bool {
         match self {
             Self::Exact => name == text,
@@ -136,7 +136,7 @@ impl Match {
         }
     }
 
-    fn text(self, text: &str) -> String {
+    fn prepare(self, text: &str) -> String {
         match self {
             Self::Exact | Self::Partial => text.to_owned(),
             Self::Iexact | Self::Ipartial => text.to_lowercase(),
@@ -216,7 +216,7 @@ impl<'a> Finding<'a> {
     ) -> Self {
         filter.name = filter.name.filter(|(_, text)| !text.is_empty());
         if let Some((how, text)) = &mut filter.name {
-            *text = how.text(text);
+            *text = how.prepare(text);
         }
         let mut statuses = filter.status.clone();
         statuses.sort_unstable();
@@ -241,9 +241,9 @@ impl<'a> Finding<'a> {
             }
             ([], Some((Match::Exact, name))) => (self.exactly(name)?, !meta.is_empty()),
             ([], name) => {
-                let count = self.account.open(self.core, self.state)?;
-                let many = count.index.count(&self.statuses, self.span) > READS_MAX as u64;
-                drop(count);
+                let book = self.account.open(self.core, self.state)?;
+                let many = book.index.count(&self.statuses, self.span) > READS_MAX as u64;
+                drop(book);
                 match (many, name) {
                     (true, _) if self.place.is_none() => return Ok(None),
                     (true, Some((how, text))) if meta.is_empty() => {
@@ -271,8 +271,9 @@ impl<'a> Finding<'a> {
         Ok(book.index.times(&self.statuses, self.span))
     }
 
-    /// Rows under prefixes that `pick` takes, each once, if their status and time are looked for.
-    fn rows(&self, prefixes: &[Bytes], pick: &Pick<'_>) -> Result<Vec<u64>, StoreError> {
+    /// Requests whose rows under these prefixes `pick` takes, each once, if their status and time are
+    /// looked for.
+    fn picked(&self, prefixes: &[Bytes], pick: &Pick<'_>) -> Result<Vec<u64>, StoreError> {
         let mut times = Vec::new();
         for prefix in prefixes {
             self.core.each_tenant_row(prefix, prefix, &mut |key, _| {
@@ -298,18 +299,18 @@ impl<'a> Finding<'a> {
     fn of_cids(&self, cids: &[Cid]) -> Result<Vec<u64>, StoreError> {
         let prefixes: Vec<Bytes> =
             cids.iter().map(|cid| keys::of_cid(self.account.tenant, cid)).collect();
-        self.rows(&prefixes, &|_| Some(true))
+        self.picked(&prefixes, &|_| Some(true))
     }
 
     fn exactly(&self, name: &str) -> Result<Vec<u64>, StoreError> {
         let prefix = keys::of_name(self.account.tenant, name);
         let length = prefix.len().saturating_add(8);
-        self.rows(&[prefix], &|key| Some(key.len() == length))
+        self.picked(&[prefix], &|key| Some(key.len() == length))
     }
 
     fn named(&self, how: Match, text: &str) -> Result<Vec<u64>, StoreError> {
         let prefix = keys::names(self.account.tenant);
-        self.rows(&[prefix], &|key| Some(how.finds(keys::split_name(key)?, text)))
+        self.picked(&[prefix], &|key| Some(how.finds(keys::split_name(key)?, text)))
     }
 
     /// Those of many with the name and meta that are looked for, in one pass.
@@ -346,7 +347,7 @@ impl<'a> Finding<'a> {
     /// Whether a row has the name and meta that are looked for; `None` for one that does not parse.
     fn fits(&self, row: &[u8]) -> Option<bool> {
         let name = self.filter.name.as_ref();
-        let named = |told: &str| name.is_none_or(|(how, text)| how.finds(told, text));
+        let named = |has: &str| name.is_none_or(|(how, text)| how.finds(has, text));
         row::fits(row, named, &self.filter.meta)
     }
 
@@ -359,7 +360,7 @@ impl<'a> Finding<'a> {
             let key = keys::request(self.account.tenant, created);
             let Some(value) = self.core.tenant_row(&key)? else { continue };
             rows.push((created, Row::decode(&value).ok_or_else(|| damaged(&key))?));
-            bytes = bytes.saturating_add(weight(&value));
+            bytes = bytes.saturating_add(json_bytes(&value));
             if bytes >= most {
                 break;
             }
@@ -377,8 +378,11 @@ impl State {
         let mut info = BTreeMap::new();
         let details = match status {
             Status::Queued if row.not_before > now() => {
-                let at = time_of(row.not_before);
-                Some(format!("tried {} times, again at {at}: {}", row.tries, row.reason))
+                let (at, reason) = (time_of(row.not_before), &row.reason);
+                Some(match row.hold {
+                    Some(_) => format!("{reason}; again at {at}"),
+                    None => format!("tried {} times, again at {at}: {reason}", row.tries),
+                })
             }
             Status::Queued => {
                 let (ahead, all) = (book.index.ahead(created), book.index.len(Status::Queued));
@@ -417,7 +421,7 @@ impl State {
 }
 
 /// About how many bytes the texts of a row take as JSON, where one byte may become six.
-fn weight(row: &[u8]) -> usize {
+fn json_bytes(row: &[u8]) -> usize {
     let of = |byte: &u8| match byte {
         0..0x20 => 6,
         b'"' | b'\\' => 2,

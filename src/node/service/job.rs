@@ -2,8 +2,9 @@
 //! may use.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -12,15 +13,16 @@ use futures_util::stream::FuturesUnordered;
 use libp2p::multiaddr::Protocol;
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Account, Changing, Effect, Planned, damaged, gone, lock, row_of};
+use super::account::{Account, Changing, Effect, Planned, damaged, lock, row_of};
 use super::end::{End, Trouble, is_lost};
 use super::quota::{Promise, Short, human};
 use super::request::{self, Status};
-use super::row::Row;
+use super::row::{Row, cut};
 use super::{Fetching, Limits, Service, State, Tenant, Working};
 use crate::dag::fetch::Fetched;
 use crate::dag::weigh::{Weight, claimed, weigh};
 use crate::dag::{DagError, Patience};
+use crate::exchange::{Session, Whom};
 use crate::ipld::cid::Cid;
 use crate::net::Multiaddr;
 use crate::node::Node;
@@ -44,6 +46,8 @@ const DIAL_PAUSES: [Duration; 4] = [
     Duration::from_secs(20),
     Duration::from_secs(60),
 ];
+/// Time until the first look at whom a fetch asks, and most between two of them.
+const LOOK_TIMES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 /// Bytes by which a promise is raised at a time, where the limit lets it.
 const STEP_BYTES: u64 = 16 << 20;
 
@@ -66,6 +70,8 @@ pub(super) struct Job {
     over: CancellationToken,
     /// Bytes that the root claims, or that were weighed; 0 while nothing is known.
     size: AtomicU64,
+    /// Whom it asks, in words; empty while that is not known.
+    asking: Mutex<String>,
     /// When a block came last.
     moved: Mutex<Instant>,
     /// All of it is here, and is being pinned.
@@ -102,6 +108,7 @@ impl Job {
             refused: OnceLock::new(),
             over: CancellationToken::new(),
             size: AtomicU64::new(0),
+            asking: Mutex::default(),
             moved: Mutex::new(now),
             here: AtomicBool::new(false),
         }
@@ -121,6 +128,10 @@ impl Job {
                 text.push_str(&format!(", about {left} seconds left"));
             }
         }
+        let asking = self.asking();
+        if !asking.is_empty() {
+            text.push_str(&format!("; {asking}"));
+        }
         text
     }
 
@@ -134,6 +145,28 @@ impl Job {
             bytes,
             size: Some(self.size.load(Ordering::Relaxed)).filter(|size| *size > 0),
             time: self.started.elapsed(),
+            asking: self.asking(),
+        }
+    }
+
+    /// Whom it asks: nobody while it is being pinned.
+    fn asking(&self) -> String {
+        match self.here.load(Ordering::Relaxed) {
+            true => String::new(),
+            false => lock(&self.asking).clone(),
+        }
+    }
+
+    /// Keeps what is told of whom it asks up to date, for as long as it is polled.
+    async fn look(&self, session: Option<&Weak<dyn Session>>) -> Infallible {
+        let (mut pause, most) = LOOK_TIMES;
+        loop {
+            tokio::time::sleep(pause).await;
+            if let Some(session) = session.and_then(Weak::upgrade) {
+                let progress = session.progress().await;
+                *lock(&self.asking) = cut(&Whom(&progress).to_string()).to_owned();
+            }
+            pause = pause.saturating_mul(2).min(most);
         }
     }
 
@@ -204,14 +237,15 @@ impl Service {
             let online = node.dag.watch().is_some();
             got.map_or_else(|trouble| trouble.end(online, &errand.id()), |()| End::Pinned)
         };
+        let session = node.dag.watch();
         tokio::select! {
             end = all => end,
+            never = job.look(session.as_ref()) => match never {},
             () = job.over.cancelled() => {
                 job.refused.get().cloned().map_or(End::Stopped, End::from)
             }
             () = job.stalled(settings.stall) => {
-                let session = node.dag.watch().and_then(|session| session.upgrade());
-                let tried = match session {
+                let tried = match session.as_ref().and_then(Weak::upgrade) {
                     Some(session) => format!(": {}", session.progress().await),
                     None => String::new(),
                 };
@@ -292,7 +326,7 @@ impl Errand {
     /// The request's row as it is now.
     pub fn row_now(&self, core: &Core) -> Result<Row, StoreError> {
         let row = row_of(core, self.tenant.number, self.created)?;
-        row.filter(|row| row.random == self.row.random).ok_or_else(gone)
+        row.filter(|row| row.random == self.row.random).ok_or(StoreError::Gone)
     }
 
     fn keep(
@@ -321,7 +355,7 @@ impl Errand {
         let mut lent = Lent { job, promise: std::mem::take(&mut *lock(&job.promise)) };
         let mut change = Changing::new(state, &job.account, |core, book, holds| {
             if book.index.status(self.created) != Some(Status::Pinning) {
-                return Err(gone());
+                return Err(StoreError::Gone);
             }
             let mut row = self.row_now(core)?;
             holds.take(&cid, weight.bytes, weight.blocks)?;
@@ -329,7 +363,7 @@ impl Errand {
                 holds.let_go(&kept)?;
             }
             (row.status, row.bytes, row.blocks) = (Status::Pinned, weight.bytes, weight.blocks);
-            (row.not_before, row.reason) = (0, String::new());
+            (row.not_before, row.hold, row.reason) = (0, None, String::new());
             let mut rows = TenantBatch::default();
             rows.put(keys::request(number, self.created), row.encode());
             Ok(Planned { rows, effects: vec![Effect::Pinned(self.created)] })

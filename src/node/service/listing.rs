@@ -35,6 +35,8 @@ pub struct Fetching {
     pub size: Option<u64>,
     /// How long it has been going on.
     pub time: Duration,
+    /// Whom it asks, and how many providers were found; empty while that is not known.
+    pub asking: String,
 }
 
 /// What the service holds and does, in numbers.

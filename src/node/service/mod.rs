@@ -36,7 +36,10 @@ pub use find::{Filter, Found, Match};
 pub use listing::{Fetching, Waiting};
 pub use request::{PinAsk, Request, Status};
 pub use tenant::{Limits, Tenant, Usage};
-pub use token::{Access, Need, Refused, Scopes, Token, TokenAsk};
+pub use token::{Access, Need, Refused, Scopes, Token, TokenAsk, TokenState};
+
+/// Delegates told with a request.
+const DELEGATES_MAX: usize = 20;
 
 /// How the queue is worked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,34 +133,32 @@ impl Service {
         Ok(())
     }
 
-    /// What a tenant uses: bytes that its pins hold, and bytes promised to what is being fetched.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn used(&self, tenant: &Tenant) -> Result<(u64, u64), super::Error> {
-        let (state, number) = (self.state().clone(), tenant.number);
-        let work = move |core: &crate::store::Core| {
-            let account = state.account(number);
-            drop(account.open(core, &state)?);
-            let used = *account.used();
-            Ok::<_, crate::store::StoreError>((used.bytes, used.reserved))
-        };
-        Ok(self.node.store.run(work).await?)
+    /// Multiaddrs with which a tenant's own node may connect, each once, 1 to 20: those `told` by the
+    /// operator, or this node's own when there are none.
+    pub fn delegates(&self, told: &[String]) -> Vec<String> {
+        match told.is_empty() {
+            true => each_once(self.own_delegates()),
+            false => each_once(told.iter().cloned()),
+        }
     }
 
-    /// Multiaddrs of this node, to which a tenant's own node may connect: 1 to 20.
-    pub fn delegates(&self) -> Vec<String> {
-        const DELEGATES_MAX: usize = 20;
+    fn own_delegates(&self) -> Vec<String> {
         let peer = &self.node.settings().peer_id;
         let known = self.node.announced().unwrap_or_default();
-        let mut all: Vec<String> = known
-            .iter()
-            .take(DELEGATES_MAX)
-            .map(|address| format!("{address}/p2p/{peer}"))
-            .collect();
-        if all.is_empty() {
-            all.push(format!("/p2p/{peer}"));
+        match known.is_empty() {
+            true => vec![format!("/p2p/{peer}")],
+            false => known.iter().map(|address| format!("{address}/p2p/{peer}")).collect(),
         }
-        all
     }
+}
+
+/// The first of them, each once.
+fn each_once(all: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut once: Vec<String> = Vec::new();
+    for address in all {
+        if once.len() < DELEGATES_MAX && !once.contains(&address) {
+            once.push(address);
+        }
+    }
+    once
 }

@@ -14,12 +14,9 @@ use std::collections::BTreeMap;
 use super::super::Error;
 use crate::clock;
 use crate::ipld::cid::{self, Cid, CidError};
+pub use crate::remote::{NAME_MAX_CHARS, ORIGINS_MAX, Status};
 use crate::store::pin::EXPIRES_MAX;
 
-/// Longest name of a request, in characters.
-pub const NAME_MAX_CHARS: usize = 255;
-/// Origins of one request.
-pub const ORIGINS_MAX: usize = 20;
 /// Entries of one request's meta.
 pub const META_MAX: usize = 1000;
 
@@ -152,34 +149,6 @@ fn span_of(text: &str) -> Option<u64> {
     let digits = text.get(..text.len().checked_sub(1)?)?;
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit)
-}
-
-/// How far a request is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
-    /// It waits.
-    Queued,
-    /// Its DAG is being fetched.
-    Pinning,
-    /// Its DAG is here, and stays.
-    Pinned,
-    /// It could not be had.
-    Failed,
-}
-
-impl Status {
-    /// Every status, in the order in which a request goes through them.
-    pub const ALL: [Self; 4] = [Self::Queued, Self::Pinning, Self::Pinned, Self::Failed];
-
-    /// As the API spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Pinning => "pinning",
-            Self::Pinned => "pinned",
-            Self::Failed => "failed",
-        }
-    }
 }
 
 /// A request as a tenant sees it.

@@ -14,11 +14,14 @@ use std::collections::BTreeMap;
 
 use bytes::{Buf as _, Bytes};
 
+use super::end::Hold;
 use super::request::Status;
 use crate::ipld::cid::{self, Cid};
 
 /// First byte of a row: how the rest is laid out.
 const FORM: u8 = 1;
+/// The same with a byte behind the tries: why the node keeps the request waiting.
+const HELD: u8 = 2;
 /// Longest reason that is kept, in bytes.
 const REASON_MAX_BYTES: usize = 1024;
 
@@ -28,6 +31,8 @@ pub(super) struct Row {
     pub status: Status,
     /// Tries that came to nothing.
     pub tries: u8,
+    /// Why it waits when that is the node's doing, and no try of its own.
+    pub hold: Option<Hold>,
     /// The part of its id that nobody can guess.
     pub random: u64,
     /// Not to be tried before, in seconds since 1970; 0 for at once.
@@ -56,15 +61,22 @@ impl Row {
 
     /// Says why it failed, cut where it is too long.
     pub fn because(&mut self, reason: &str) {
-        let end = reason.floor_char_boundary(REASON_MAX_BYTES);
-        self.reason = reason.get(..end).unwrap_or_default().to_owned();
+        self.reason = cut(reason).to_owned();
     }
 
-    /// Form, status, tries (`u8` each), random, not before, expires, bytes, blocks (`u64` each), then
+    /// Waits for the node, until a time in seconds since 1970.
+    pub fn held(&mut self, hold: Hold, until: u64) {
+        (self.hold, self.not_before) = (Some(hold), until);
+        self.because(hold.reason());
+    }
+
+    /// Form, status, tries, with the second form the hold (`u8` each), random, not before, expires, bytes, blocks (`u64` each), then
     /// texts, each behind its length `u16`: CID, what is kept (binary), name, reason; how many
     /// origins `u16`, they; how many entries of meta `u16`, each key and value.
     pub fn encode(&self) -> Bytes {
-        let mut out = vec![FORM, self.status as u8, self.tries];
+        let form = if self.hold.is_some() { HELD } else { FORM };
+        let mut out = vec![form, self.status as u8, self.tries];
+        out.extend(self.hold.map(|hold| hold as u8));
         for number in [self.random, self.not_before, self.expires, self.bytes, self.blocks] {
             out.extend_from_slice(&number.to_be_bytes());
         }
@@ -110,15 +122,24 @@ impl Row {
     }
 }
 
+/// As much of a reason as is kept.
+pub(super) fn cut(reason: &str) -> &str {
+    reason.get(..reason.floor_char_boundary(REASON_MAX_BYTES)).unwrap_or_default()
+}
+
 /// What stands before the texts.
 fn head(rest: &mut &[u8]) -> Option<Row> {
     let (form, status) = (rest.try_get_u8().ok()?, rest.try_get_u8().ok()?);
-    if form != FORM {
-        return None;
-    }
+    let tries = rest.try_get_u8().ok()?;
+    let hold = match form {
+        FORM => None,
+        HELD => Some(Hold::of(rest.try_get_u8().ok()?)?),
+        _ => return None,
+    };
     Some(Row {
         status: *Status::ALL.get(usize::from(status))?,
-        tries: rest.try_get_u8().ok()?,
+        tries,
+        hold,
         random: rest.try_get_u64().ok()?,
         not_before: rest.try_get_u64().ok()?,
         expires: rest.try_get_u64().ok()?,
@@ -202,6 +223,7 @@ mod tests {
         Row {
             status: Status::ALL[rng.random_range(0..4)],
             tries: rng.random(),
+            hold: [None, Some(Hold::Full), Some(Hold::Offline)][rng.random_range(0..3)],
             random: rng.random(),
             not_before: rng.random(),
             expires: rng.random(),
@@ -245,6 +267,29 @@ mod tests {
             let mut noise = vec![0; rng.random_range(0..90)];
             rng.fill_bytes(&mut noise);
             let _ = (Row::decode(&noise), Row::glance(&noise), has_meta(&noise, &some));
+        }
+    }
+
+    #[test]
+    fn a_status_has_its_number_for_good() {
+        let words = ["queued", "pinning", "pinned", "failed"];
+        for (number, (status, word)) in (0u8..).zip(Status::ALL.into_iter().zip(words)) {
+            assert_eq!((status as u8, status.word()), (number, word));
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_hold_is_as_it_was_before_there_were_any() {
+        let row = Row { hold: None, ..any_row(&mut StdRng::seed_from_u64(1)) };
+        let bytes = row.encode();
+        assert_eq!((bytes[0], &bytes[3..11]), (1, &row.random.to_be_bytes()[..]));
+        let held = Row { hold: Some(Hold::Offline), ..row };
+        let mut bytes = held.encode().to_vec();
+        assert_eq!((bytes[0], bytes[3]), (2, 2));
+        assert_eq!(Row::decode(&bytes), Some(held));
+        for none in [0, 3] {
+            bytes[3] = none;
+            assert_eq!(Row::decode(&bytes), None);
         }
     }
 

@@ -160,20 +160,13 @@ fn absent(name: &str) -> Error {
 impl Service {
     /// Reads the rows of tenants, once for all handles.
     pub(super) fn read_tenants(&self, core: &Core) -> Result<(), StoreError> {
-        let mut after: Option<Bytes> = None;
-        loop {
-            let page = core.tenant_rows(keys::tenants(), after.as_deref(), 1000)?;
-            for (key, value) in &page {
-                match Tenant::read(key, value) {
-                    Some(tenant) => drop(self.state().tenants.know(tenant)),
-                    None => tracing::warn!("the row of a tenant does not parse, and opens nothing"),
-                }
+        core.each_tenant_row(keys::tenants(), keys::tenants(), &mut |key, value| {
+            match Tenant::read(key, value) {
+                Some(tenant) => drop(self.state().tenants.know(tenant)),
+                None => tracing::warn!("the row of a tenant does not parse, and opens nothing"),
             }
-            match page.last() {
-                Some((key, _)) => after = Some(key.clone()),
-                None => return Ok(()),
-            }
-        }
+            Ok(true)
+        })
     }
 
     /// Makes a tenant; durable when this returns.
@@ -324,30 +317,23 @@ impl Service {
 fn shares(core: &Core, number: u32) -> Result<(u64, u64), StoreError> {
     let (mut unique, mut shared) = (0_u64, 0_u64);
     // The DAG that is looked at: how many hold it, and its bytes if the tenant does.
-    let (mut dag, mut holders, mut own) = (Bytes::new(), 0_u32, None::<u64>);
+    let (mut dag, mut holders, mut own) = (Vec::new(), 0_u32, None::<u64>);
     let mut settle = |holders: u32, own: Option<u64>| {
         let sum = if holders > 1 { &mut shared } else { &mut unique };
         *sum = sum.saturating_add(own.unwrap_or_default());
     };
-    let mut after: Option<Bytes> = None;
-    loop {
-        let page = core.tenant_rows(keys::holdings(), after.as_deref(), 1000)?;
-        for (key, value) in &page {
-            let Some((of, tenant)) = keys::split_held(key) else { continue };
-            if of != dag.as_ref() {
-                settle(holders, own);
-                (dag, holders, own) = (key.slice_ref(of), 0, None);
-            }
-            holders = holders.saturating_add(1);
-            if tenant == number {
-                own = keys::Holding::decode(value).map(|held| held.bytes);
-            }
+    core.each_tenant_row(keys::holdings(), keys::holdings(), &mut |key, value| {
+        let Some((of, tenant)) = keys::split_held(key) else { return Ok(true) };
+        if of != dag {
+            settle(holders, own);
+            (dag, holders, own) = (of.to_vec(), 0, None);
         }
-        match page.last() {
-            Some((key, _)) => after = Some(key.clone()),
-            None => break,
+        holders = holders.saturating_add(1);
+        if tenant == number {
+            own = keys::Holding::decode(value).map(|held| held.bytes);
         }
-    }
+        Ok(true)
+    })?;
     settle(holders, own);
     Ok((unique, shared))
 }

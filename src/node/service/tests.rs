@@ -2,6 +2,8 @@
 //! finds, what is used is what is pinned, and no limit is passed.
 
 #[cfg(test)]
+mod asking;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod rebuilt;
@@ -34,7 +36,7 @@ use crate::ipld::block::{Block, Prefix};
 use crate::ipld::cid::{Cid, codec};
 use crate::ipld::codec::dag_pb;
 use crate::node::{Node, Settings};
-use crate::store::Store;
+use crate::store::{Core, Store, StoreError};
 use crate::unixfs::profile::Profile;
 
 /// A node over a store, that remembers nothing but what is there.
@@ -52,7 +54,21 @@ fn node(store: &Store) -> Node {
 /// What opens everything of a tenant with that number.
 fn access(service: &Service, number: u32, limits: Limits) -> Access {
     let tenant = Tenant { name: format!("t{number}"), number, created: 0, limits };
-    Access::of(service.state().tenants.know(tenant))
+    Access::own(service.state().tenants.know(tenant))
+}
+
+impl Service {
+    /// What a tenant uses: bytes that its pins hold, and bytes promised to what is being fetched.
+    async fn used(&self, tenant: &Tenant) -> Result<(u64, u64), StoreError> {
+        let (state, number) = (self.state().clone(), tenant.number);
+        let work = move |core: &Core| {
+            let account = state.account(number);
+            drop(account.open(core, &state)?);
+            let used = *account.used();
+            Ok((used.bytes, used.reserved))
+        };
+        self.node.store.run(work).await
+    }
 }
 
 /// A block of so many bytes, made of a number.

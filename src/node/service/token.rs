@@ -116,9 +116,35 @@ impl Token {
         Some(Self { id, tenant, scopes, cid, name_prefix, created, expires, rate, label, revoked })
     }
 
-    /// Whether it opens anything at `now`, in seconds since 1970.
-    pub fn is_live(&self, now: u64) -> bool {
-        !self.revoked && self.expires.is_none_or(|expires| now < expires)
+    /// What it is good for now.
+    pub fn state(&self) -> TokenState {
+        match self.expires {
+            _ if self.revoked => TokenState::Revoked,
+            Some(expires) if expires <= now() => TokenState::Expired,
+            _ => TokenState::Live,
+        }
+    }
+}
+
+/// Whether a token opens anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// It opens what it is for.
+    Live,
+    /// Its time is over.
+    Expired,
+    /// It was taken back.
+    Revoked,
+}
+
+impl TokenState {
+    /// Its word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
     }
 }
 
@@ -147,12 +173,6 @@ impl Access {
             revoked: false,
         };
         Self { tenant, token: Arc::new(token) }
-    }
-
-    /// What opens everything of a tenant.
-    #[cfg(test)]
-    pub(crate) fn of(tenant: Arc<Tenant>) -> Self {
-        Self::own(tenant)
     }
 }
 
@@ -232,7 +252,7 @@ impl Tokens {
         drop(all);
         known.filter(|known| {
             let differ = known.hash.iter().zip(&hash).fold(0, |seen, (x, y)| seen | (x ^ y));
-            differ == 0 && known.token().is_live(now())
+            differ == 0 && known.token().state() == TokenState::Live
         })
     }
 }
@@ -240,20 +260,13 @@ impl Tokens {
 impl Service {
     /// Reads the rows of tokens.
     pub(super) fn read_tokens(&self, core: &Core) -> Result<(), StoreError> {
-        let mut after: Option<Bytes> = None;
-        loop {
-            let page = core.tenant_rows(keys::tokens(), after.as_deref(), 1000)?;
-            for (key, value) in &page {
-                match keys::split_token(key).zip(Token::read(value)) {
-                    Some((hash, token)) => drop(self.state().tokens.know(*hash, token)),
-                    None => tracing::warn!("the row of a token does not parse, and opens nothing"),
-                }
+        core.each_tenant_row(keys::tokens(), keys::tokens(), &mut |key, value| {
+            match keys::split_token(key).zip(Token::read(value)) {
+                Some((hash, token)) => drop(self.state().tokens.know(*hash, token)),
+                None => tracing::warn!("the row of a token does not parse, and opens nothing"),
             }
-            match page.last() {
-                Some((key, _)) => after = Some(key.clone()),
-                None => return Ok(()),
-            }
-        }
+            Ok(true)
+        })
     }
 
     /// Looks at a secret of a tenant: whose requests it opens, and whether it is enough. Noted in the
@@ -406,8 +419,7 @@ impl Service {
 
     /// Forgets tokens that open nothing any more.
     async fn forget_dead(&self) -> Result<(), Error> {
-        let now = now();
-        let dead = self.state().tokens.forget(|token| !token.is_live(now));
+        let dead = self.state().tokens.forget(|token| token.state() != TokenState::Live);
         let write = move |core: &Core| {
             let mut batch = TenantBatch::default();
             dead.iter().for_each(|hash| batch.delete(keys::token(hash)));

@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::account::{Changing, Effect, Planned, damaged, each_row, gone, is_gone, lock, row_of};
+use super::account::{Changing, Effect, Planned, damaged, lock, row_of};
 use super::end::{End, Hold};
 use super::job::{Errand, Job};
 use super::queue::Key;
@@ -232,7 +232,7 @@ impl State {
             End::Again(reason) => self.put_back(core, errand, &|row| {
                 let wait = WAITS.get(usize::from(row.tries)).or(WAITS.last()).copied();
                 row.not_before = now().saturating_add(wait.unwrap_or(0));
-                row.tries = row.tries.saturating_add(1);
+                (row.tries, row.hold) = (row.tries.saturating_add(1), None);
                 row.because(&reason);
             }),
             End::Held(hold) => {
@@ -240,15 +240,14 @@ impl State {
                     *lock(&self.paused) = Some(Instant::now() + FULL_TIME);
                 }
                 self.put_back(core, errand, &|row| {
-                    let wait = hold.wait(row.reason == hold.reason());
-                    row.not_before = now().saturating_add(wait);
-                    row.because(hold.reason());
+                    let wait = hold.wait(row.hold == Some(hold));
+                    row.held(hold, now().saturating_add(wait));
                 })
             }
             End::Stopped => self.put_back(core, errand, &|_| ()),
         };
         match ended {
-            Err(error) if is_gone(&error) => Ok(()),
+            Err(StoreError::Gone) => Ok(()),
             ended => ended,
         }
     }
@@ -285,13 +284,13 @@ impl State {
         let account = self.account(number);
         let mut change = Changing::new(self, &account, |core, book, holds| {
             if book.index.status(created) != Some(Status::Pinning) {
-                return Err(gone());
+                return Err(StoreError::Gone);
             }
             let mut row = errand.row_now(core)?;
             if let Some(kept) = row.keeps.take() {
                 holds.let_go(&kept)?;
             }
-            (row.status, row.not_before) = (Status::Failed, 0);
+            (row.status, row.not_before, row.hold) = (Status::Failed, 0, None);
             row.tries = row.tries.saturating_add(1);
             row.because(reason);
             let mut planned = Planned::default();
@@ -308,7 +307,8 @@ impl State {
         let mut before = None;
         loop {
             let (mut tenant, mut some) = (None, Vec::new());
-            each_row(core, &keys::expiring(), &mut |key, _| {
+            let expiring = keys::expiring();
+            core.each_tenant_row(&expiring, &expiring, &mut |key, _| {
                 let (expires, number) = keys::split_expiry(key).ok_or_else(|| damaged(key))?;
                 let created = keys::split_created(key).ok_or_else(|| damaged(key))?;
                 if expires > now() {
@@ -327,7 +327,7 @@ impl State {
             // A row that finds no request would be found for ever.
             let batch = Some((tenant.number, some.clone()));
             if batch == before {
-                return Err(damaged(&keys::expiring()));
+                return Err(damaged(&expiring));
             }
             self.remove(core, &tenant, &some)?;
             before = batch;

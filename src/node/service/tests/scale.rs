@@ -19,6 +19,7 @@ pub fn row(n: u64, status: Status) -> Row {
     Row {
         status,
         tries: 0,
+        hold: None,
         random: n,
         not_before: 0,
         expires: 0,

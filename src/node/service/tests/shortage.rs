@@ -90,7 +90,7 @@ async fn a_full_node_keeps_its_queue_and_what_is_to_be_replaced() {
         let details = &request.info["status_details"];
         assert!(request.status == Status::Queued && !request.info.contains_key("tries"));
         assert!(!details.contains("4711"), "{details}");
-        details.contains("this node is full; it goes on when there is room")
+        details.starts_with("this node is full; it goes on when there is room; again at 20")
     };
     assert_eq!(found.results.iter().filter(told).count() as u64, tried);
     let pinned = |n: usize| ours.core().pin_row_of(blocks[n].cid(), "t1").unwrap().is_some();
@@ -161,7 +161,7 @@ async fn a_node_that_is_offline_pins_what_is_here_and_keeps_the_rest() {
     let [waits, _] = &found.results[..] else { panic!("{found:?}") };
     let details = &waits.info["status_details"];
     assert_eq!((waits.status, waits.cid.clone()), (Status::Queued, roots[1].cid().to_string()));
-    assert!(details.ends_with(": this node is offline"), "{details}");
+    assert!(details.starts_with("this node is offline; again at 20"), "{details}");
     assert!(!waits.info.contains_key("tries"));
     worker.stop().await;
     // Online, it is fetched at once.
@@ -179,6 +179,7 @@ fn failed(ours: &Store, count: u64, bytes: usize) {
         let row = Row {
             status: At::Failed,
             tries: 5,
+            hold: None,
             random: n,
             not_before: 0,
             expires: 0,

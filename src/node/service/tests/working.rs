@@ -414,3 +414,13 @@ async fn no_request_has_the_time_of_one_that_was_removed() {
         service.remove(&who, &request.id).await.unwrap();
     }
 }
+
+#[test]
+fn delegates_are_those_that_were_told_or_else_our_own_each_once() {
+    let node = node(&Store::in_memory().unwrap());
+    let service = node.service();
+    assert_eq!(service.delegates(&[]), [format!("/p2p/{}", node.settings().peer_id)]);
+    let told: Vec<String> = (0..60).map(|n| format!("/p2p/{}", n / 2)).collect();
+    let once: Vec<String> = (0..20).map(|n| format!("/p2p/{n}")).collect();
+    assert_eq!(service.delegates(&told), once);
+}
