@@ -13,6 +13,8 @@ const SMALL_BYTES: u64 = 64 << 10;
 const BATCH_ENTRIES: usize = 64;
 /// Content with which they do. Bounds memory, with the batches and one more file each, at 3 MiB.
 const BATCH_BYTES: usize = 512 << 10;
+/// Room beyond what a file should have: with it, the end is found in one more call.
+const PROBE_BYTES: usize = 64;
 /// Batches that wait.
 const BATCHES: usize = 4;
 
@@ -43,7 +45,7 @@ fn gather(walk: impl Iterator<Item = io::Result<(Entry, u64)>>, out: &SyncSender
         let (mut size, mut large) = (0, false);
         let entry = found.and_then(|(entry, claimed)| {
             large = claimed > SMALL_BYTES;
-            if large { Ok(entry) } else { read(entry, &mut size) }
+            if large { Ok(entry) } else { read(entry, claimed, &mut size) }
         });
         bytes += size;
         entries.push(entry);
@@ -61,9 +63,10 @@ fn gather(walk: impl Iterator<Item = io::Result<(Entry, u64)>>, out: &SyncSender
 
 /// Puts a file's content into the place of its reader. What has grown meanwhile keeps its reader for the
 /// rest.
-fn read(entry: Entry, size: &mut usize) -> io::Result<Entry> {
+fn read(entry: Entry, claimed: u64, size: &mut usize) -> io::Result<Entry> {
     let Content::File(mut reader) = entry.content else { return Ok(entry) };
-    let mut read = Vec::new();
+    let room = usize::try_from(claimed).unwrap_or(0) + PROBE_BYTES;
+    let mut read = Vec::with_capacity(room);
     reader.by_ref().take(SMALL_BYTES).read_to_end(&mut read)?;
     *size = read.len();
     let whole = (read.len() as u64) < SMALL_BYTES;

@@ -10,6 +10,9 @@ use henge::ipld::codec as codecs;
 use henge::ipld::codec::dag_pb::{Link, Node};
 use henge::store::backend::Family;
 use henge::store::{Core, Mode, Pin, StoreError};
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 
 use crate::faulty::{Death, Disk};
 
@@ -206,6 +209,75 @@ fn a_large_add_dies_anywhere() {
     blocks.push(&root);
     let operation = |core: &Core| add(core, &blocks, &[recursive(root.cid())]);
     assert!(dies_everywhere("large add", &disk, &[*held.cid()], operation) >= 10);
+}
+
+/// Too many blocks for one batch: a DAG of nodes and leaves at random, some leaves in several nodes, and
+/// its root. Children come before their nodes.
+fn grown(rng: &mut ChaCha8Rng, count: usize) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let (mut free, salt): (Vec<Cid>, u64) = (Vec::new(), rng.random());
+    for n in 0..count {
+        let block = match free.len() {
+            few if few < 3 || rng.random_bool(0.9) => raw(&format!("{salt} {n}")),
+            many => {
+                let own = rng.random_range(1..many.min(200));
+                let mut children = free.split_off(many - own);
+                for _ in 0..rng.random_range(0..3) {
+                    children.push(*blocks[rng.random_range(0..blocks.len())].cid());
+                }
+                node(Prefix::v1(codec::DAG_PB), &children)
+            }
+        };
+        free.push(*block.cid());
+        blocks.push(block);
+    }
+    blocks.push(node(Prefix::v1(codec::DAG_PB), &free));
+    blocks
+}
+
+#[test]
+fn an_import_of_many_nodes_dies_anywhere() {
+    let seed = rand::random();
+    println!("HENGE_SEED={seed}");
+    let blocks = grown(&mut ChaCha8Rng::seed_from_u64(seed), 2500);
+    let root = *blocks.last().unwrap().cid();
+    let held = parent(&[&blocks[0], &blocks[1]]);
+    let disk = Disk::default();
+    let pin = recursive(held.cid());
+    add(&disk.open().core(), &[&blocks[0], &blocks[1], &held], &[pin]).unwrap();
+    let operation = |core: &Core| add(core, &refs(&blocks), &[recursive(&root)]);
+    assert!(dies_everywhere("many nodes", &disk, &[*held.cid()], operation) >= 10);
+}
+
+/// Rows that are written beside blocks are those that a walk writes afterwards, whatever the order in
+/// which blocks come.
+#[test]
+fn an_import_writes_the_edges_that_a_walk_would() {
+    let seed = rand::random();
+    println!("HENGE_SEED={seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    for round in 0..20 {
+        let blocks = grown(&mut rng, 1500 + round * 50);
+        let pins = [recursive(blocks.last().unwrap().cid())];
+        let mut mixed = refs(&blocks);
+        mixed.shuffle(&mut rng);
+        let walked: Vec<&Block> = blocks.iter().rev().collect();
+        let rows = |order: &[&Block], before: &[&Block]| {
+            let disk = Disk::default();
+            let core = disk.open().core();
+            add(&core, before, &[]).unwrap();
+            add(&core, order, &pins).unwrap();
+            assert_eq!(disk.rows(Family::Loose), [], "round {round}");
+            let index = disk.rows(Family::Index).into_iter().map(|(key, _)| key);
+            (index.collect::<Vec<_>>(), disk.rows(Family::Edges))
+        };
+        let wanted = rows(&walked, &[]);
+        assert!(rows(&refs(&blocks), &[]) == wanted, "round {round}");
+        assert!(rows(&mixed, &[]) == wanted, "round {round}, mixed");
+        // Some are here already, loose: leaves, nodes, and nodes without their leaves.
+        let here: Vec<&Block> = mixed.iter().copied().take(1400).collect();
+        assert!(rows(&refs(&blocks), &here) == wanted, "round {round}, some here");
+    }
 }
 
 #[test]
