@@ -167,7 +167,33 @@ fn seconds_text(seconds: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
     use super::*;
+
+    #[test]
+    fn every_time_is_read_as_it_was_written() {
+        let seed = rand::random();
+        eprintln!("seed {seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        for _ in 0..20_000 {
+            let seconds = match rng.random::<bool>() {
+                true => rng.random_range(FIRST_SECOND..=LAST_SECOND),
+                false => rng.random_range(-4_000_000_000..4_000_000_000),
+            };
+            // Also fractions that end in noughts, which are left out.
+            let scale = 10_u32.pow(rng.random_range(0..=9));
+            let nanos = rng.random_range(0..1_000_000_000_u32) / scale * scale;
+            let text = rfc3339_of(seconds, nanos).unwrap();
+            assert_eq!(moment(&text), Some((seconds, nanos)), "{text}");
+            let since = u64::try_from(seconds).ok().map(|seconds| Duration::new(seconds, nanos));
+            let time = since.map(|since| UNIX_EPOCH + since);
+            assert_eq!(parse(&text), time, "{text}");
+            if let Some(time) = time {
+                assert_eq!(rfc3339(time), text);
+            }
+        }
+    }
 
     #[test]
     fn times_are_those_of_the_calendar() {
