@@ -42,24 +42,10 @@ pub fn rfc3339_of(seconds: i64, nanos: u32) -> Option<String> {
     })
 }
 
-/// A time from such a text, without an offset other than `Z`; `None` for any other.
+/// A time of 1970 or later from such a text, as [`moment`] reads it; `None` for any other.
 pub fn parse(text: &str) -> Option<SystemTime> {
-    let part = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
-    let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let of_march = if month > 2 { month - 3 } else { month + 9 };
-    let year = (year + 1_200).checked_sub(u64::from(month <= 2))?;
-    let (era, of_era) = (year / 400, year % 400);
-    let of_year = (153 * of_march + 2) / 5 + day - 1;
-    let days = era * ERA_DAYS + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
-    // Three eras more were counted, so that no year is below the first.
-    let days = days.checked_sub(3 * ERA_DAYS + EPOCH_DAYS)?;
-    let seconds = days * DAY_SECONDS + part(11, 13)? * 3600 + part(14, 16)? * 60 + part(17, 19)?;
-    let fraction = text.get(19..)?.strip_suffix('Z')?.trim_start_matches('.');
-    let nanos = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
-    Some(UNIX_EPOCH + Duration::new(seconds, nanos))
+    let (seconds, nanos) = moment(text)?;
+    Some(UNIX_EPOCH + Duration::new(u64::try_from(seconds).ok()?, nanos))
 }
 
 /// A time from such a text with any offset, as RFC 3339 has it: seconds since 1970, negative before,
@@ -221,8 +207,15 @@ mod tests {
         }
         let time = UNIX_EPOCH + Duration::new(1, 20_300_000);
         assert_eq!(parse("1970-01-01T00:00:01.0203Z"), Some(time));
-        for wrong in ["", "0001-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00+01"]
-        {
+        assert_eq!(parse("1970-01-01T02:00:01.0203+02:00"), Some(time));
+        for wrong in [
+            "",
+            "0001-01-01T00:00:00Z",
+            "1969-12-31T23:59:59.999999999Z",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T00:00:00+01",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
         for (seconds, nanos, text) in [
