@@ -1,4 +1,4 @@
-//! Times as text: RFC 3339 in UTC, the form that replies and logs carry.
+//! Times as text: RFC 3339 in UTC, the form that replies and logs carry; spans of time that people write.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -90,6 +90,23 @@ pub fn moment(text: &str) -> Option<(i64, u32)> {
     Some((days * i64::try_from(DAY_SECONDS).ok()? + of_day - offset, nanos))
 }
 
+/// A span of time from digits and one of `s`, `m`, `h`, `d`: `90s`, `12h`, `30d`; `None` for any other
+/// text, and for more seconds than 64 bits tell.
+pub fn span(text: &str) -> Option<Duration> {
+    let unit = match text.as_bytes().last()? {
+        b's' => 1,
+        b'm' => 60,
+        b'h' => 3600,
+        b'd' => DAY_SECONDS,
+        _ => return None,
+    };
+    let digits = text.get(..text.len() - 1)?;
+    // A number as Rust reads it may have a sign.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let count = digits.parse::<u64>().ok().filter(|_| plain)?;
+    count.checked_mul(unit).map(Duration::from_secs)
+}
+
 /// Days from 1970 to a date, as `YYYY-MM-DD`.
 fn days_of(date: &str) -> Option<i64> {
     let year = two(date, 0)? * 100 + two(date, 2)?;
@@ -178,6 +195,27 @@ mod tests {
             if let Some(time) = time {
                 assert_eq!(rfc3339(time), text);
             }
+        }
+    }
+
+    #[test]
+    fn spans_are_digits_and_a_unit() {
+        for (text, seconds) in [
+            ("0s", Some(0)),
+            ("90s", Some(90)),
+            ("007m", Some(420)),
+            ("12h", Some(43_200)),
+            ("30d", Some(2_592_000)),
+            ("18446744073709551615s", Some(u64::MAX)),
+            ("18446744073709551616s", None),
+            ("18446744073709551615m", None),
+        ] {
+            assert_eq!(span(text).map(|span| span.as_secs()), seconds, "{text}");
+        }
+        for wrong in
+            ["", "s", "1", "-1s", "+1s", "1.5h", "1h30m", "1 h", "1w", "1D", "é", "1é", "１d"]
+        {
+            assert_eq!(span(wrong), None, "{wrong}");
         }
     }
 
