@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ipld", &[]),
     ("unixfs", &["ipld", "proto"]),
     ("clock", &[]),
+    ("size", &[]),
     ("machine", &[]),
     ("log", &["clock"]),
     ("metrics", &["machine"]),
@@ -26,7 +27,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ipns", &["ipld", "proto"]),
     ("routing", &["store", "net", "ipns", "ipld", "proto", "task"]),
     ("dag", &["exchange", "store", "ipld", "unixfs", "task"]),
-    ("node", &["dag", "exchange", "routing", "store", "net", "ipld", "unixfs", "clock", "task"]),
+    (
+        "node",
+        &["dag", "exchange", "routing", "store", "net", "ipld", "unixfs", "clock", "size", "task"],
+    ),
     ("config", &[]),
     ("http", &["task"]),
     ("remote", &["task"]),
@@ -38,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("pinning", &["node", "http", "metrics", "ipld", "clock", "task"]),
-    ("gateway", &["node", "http", "task", "ipld", "unixfs", "metrics"]),
+    ("gateway", &["node", "http", "task", "ipld", "unixfs", "metrics", "size"]),
     (
         "daemon",
         &[
@@ -50,7 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "rpc", "gateway", "node", "config", "daemon", "http", "ipld", "task", "clock", "log",
-            "machine",
+            "machine", "size",
         ],
     ),
     ("lib", &[]),
