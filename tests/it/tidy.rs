@@ -93,6 +93,7 @@ const STRANGERS: &[&str] = &[
     "src/config/",
     "src/exchange/",
     "src/gateway/",
+    "src/http/bearer.rs",
     "src/http/trailers.rs",
     "src/pinning/",
     "src/remote/",
