@@ -240,7 +240,7 @@ fn quotas_and_rates_are_told_with_their_own_statuses() {
     let refused = asked.find(|answer| answer.status != 200).expect("a refusal");
     assert_eq!((refused.status, failure(&refused).0.as_str()), (429, "TOO_MANY_REQUESTS"));
     let wait: u64 = refused.field("Retry-After").parse().unwrap();
-    assert!((1..=2).contains(&wait), "{wait} s");
+    assert_eq!(wait, 1);
     std::thread::sleep(Duration::from_secs(wait));
     assert_eq!(service.ask("GET", "/pins", None).status, 200);
 }
