@@ -1,4 +1,4 @@
-//! Times as text: RFC 3339 in UTC, the form that replies and logs carry.
+//! Times as text: RFC 3339 in UTC, the form that replies and logs carry; spans of time that people write.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -42,24 +42,10 @@ pub fn rfc3339_of(seconds: i64, nanos: u32) -> Option<String> {
     })
 }
 
-/// A time from such a text, without an offset other than `Z`; `None` for any other.
+/// A time of 1970 or later from such a text, as [`moment`] reads it; `None` for any other.
 pub fn parse(text: &str) -> Option<SystemTime> {
-    let part = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
-    let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let of_march = if month > 2 { month - 3 } else { month + 9 };
-    let year = (year + 1_200).checked_sub(u64::from(month <= 2))?;
-    let (era, of_era) = (year / 400, year % 400);
-    let of_year = (153 * of_march + 2) / 5 + day - 1;
-    let days = era * ERA_DAYS + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
-    // Three eras more were counted, so that no year is below the first.
-    let days = days.checked_sub(3 * ERA_DAYS + EPOCH_DAYS)?;
-    let seconds = days * DAY_SECONDS + part(11, 13)? * 3600 + part(14, 16)? * 60 + part(17, 19)?;
-    let fraction = text.get(19..)?.strip_suffix('Z')?.trim_start_matches('.');
-    let nanos = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
-    Some(UNIX_EPOCH + Duration::new(seconds, nanos))
+    let (seconds, nanos) = moment(text)?;
+    Some(UNIX_EPOCH + Duration::new(u64::try_from(seconds).ok()?, nanos))
 }
 
 /// A time from such a text with any offset, as RFC 3339 has it: seconds since 1970, negative before,
@@ -102,6 +88,23 @@ pub fn moment(text: &str) -> Option<(i64, u32)> {
     };
     let of_day = hour * 3600 + minute * 60 + second.min(59);
     Some((days * i64::try_from(DAY_SECONDS).ok()? + of_day - offset, nanos))
+}
+
+/// A span of time from digits and one of `s`, `m`, `h`, `d`: `90s`, `12h`, `30d`; `None` for any other
+/// text, and for more seconds than 64 bits tell.
+pub fn span(text: &str) -> Option<Duration> {
+    let unit = match text.as_bytes().last()? {
+        b's' => 1,
+        b'm' => 60,
+        b'h' => 3600,
+        b'd' => DAY_SECONDS,
+        _ => return None,
+    };
+    let digits = text.get(..text.len() - 1)?;
+    // A number as Rust reads it may have a sign.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let count = digits.parse::<u64>().ok().filter(|_| plain)?;
+    count.checked_mul(unit).map(Duration::from_secs)
 }
 
 /// Days from 1970 to a date, as `YYYY-MM-DD`.
@@ -167,7 +170,54 @@ fn seconds_text(seconds: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
     use super::*;
+
+    #[test]
+    fn every_time_is_read_as_it_was_written() {
+        let seed = rand::random();
+        eprintln!("seed {seed}");
+        let mut rng = StdRng::seed_from_u64(seed);
+        for _ in 0..20_000 {
+            let seconds = match rng.random::<bool>() {
+                true => rng.random_range(FIRST_SECOND..=LAST_SECOND),
+                false => rng.random_range(-4_000_000_000..4_000_000_000),
+            };
+            // Also fractions that end in noughts, which are left out.
+            let scale = 10_u32.pow(rng.random_range(0..=9));
+            let nanos = rng.random_range(0..1_000_000_000_u32) / scale * scale;
+            let text = rfc3339_of(seconds, nanos).unwrap();
+            assert_eq!(moment(&text), Some((seconds, nanos)), "{text}");
+            let since = u64::try_from(seconds).ok().map(|seconds| Duration::new(seconds, nanos));
+            let time = since.map(|since| UNIX_EPOCH + since);
+            assert_eq!(parse(&text), time, "{text}");
+            if let Some(time) = time {
+                assert_eq!(rfc3339(time), text);
+            }
+        }
+    }
+
+    #[test]
+    fn spans_are_digits_and_a_unit() {
+        for (text, seconds) in [
+            ("0s", Some(0)),
+            ("90s", Some(90)),
+            ("007m", Some(420)),
+            ("12h", Some(43_200)),
+            ("30d", Some(2_592_000)),
+            ("18446744073709551615s", Some(u64::MAX)),
+            ("18446744073709551616s", None),
+            ("18446744073709551615m", None),
+        ] {
+            assert_eq!(span(text).map(|span| span.as_secs()), seconds, "{text}");
+        }
+        for wrong in
+            ["", "s", "1", "-1s", "+1s", "1.5h", "1h30m", "1 h", "1w", "1D", "é", "1é", "１d"]
+        {
+            assert_eq!(span(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn times_are_those_of_the_calendar() {
@@ -195,8 +245,15 @@ mod tests {
         }
         let time = UNIX_EPOCH + Duration::new(1, 20_300_000);
         assert_eq!(parse("1970-01-01T00:00:01.0203Z"), Some(time));
-        for wrong in ["", "0001-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T00:00:00+01"]
-        {
+        assert_eq!(parse("1970-01-01T02:00:01.0203+02:00"), Some(time));
+        for wrong in [
+            "",
+            "0001-01-01T00:00:00Z",
+            "1969-12-31T23:59:59.999999999Z",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T00:00:00+01",
+        ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
         for (seconds, nanos, text) in [

@@ -33,6 +33,7 @@ pub mod proto;
 pub mod remote;
 pub mod routing;
 pub mod rpc;
+pub mod size;
 pub mod store;
 pub mod task;
 pub mod unixfs;

@@ -5,8 +5,8 @@
 //! this program and never what a client sent: a stranger makes no new series. Other parts bring
 //! theirs by [`Metrics::register`].
 
-mod store;
 mod swarm;
+mod told;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,10 +24,10 @@ use prometheus_client::metrics::info::Info;
 pub use prometheus_client::registry::Registry;
 
 use crate::machine;
-use store::Store;
-pub use store::StoreFigures;
 pub use swarm::Figures;
 use swarm::Swarm;
+use told::Latest;
+pub use told::Told;
 
 /// Type of what [`Metrics::text`] gives.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -98,8 +98,8 @@ struct Inner {
     gateway_running: Gauge,
     pinning: Family<Pinning, Counter>,
     pinning_seconds: Durations<Verb>,
-    pins: Store,
-    store: Store,
+    pins: Latest,
+    store: Latest,
     swarm: Swarm,
 }
 
@@ -116,9 +116,9 @@ impl Metrics {
         registry.register_collector(Box::new(Process));
         let swarm = Swarm::default();
         registry.register_collector(Box::new(swarm.clone()));
-        let store = Store::default();
+        let store = Latest::default();
         registry.register_collector(Box::new(store.clone()));
-        let pins = Store::default();
+        let pins = Latest::default();
         registry.register_collector(Box::new(pins.clone()));
         let inner = Inner {
             registry: Mutex::default(),
@@ -160,7 +160,7 @@ impl Metrics {
     }
 
     /// What the pinning service holds and does now.
-    pub fn pins(&self, figures: StoreFigures) {
+    pub fn pins(&self, figures: Told) {
         *self.0.pins.0.lock().unwrap_or_else(PoisonError::into_inner) = figures;
     }
 
@@ -178,7 +178,7 @@ impl Metrics {
     }
 
     /// What the store holds now, and did.
-    pub fn store(&self, figures: StoreFigures) {
+    pub fn store(&self, figures: Told) {
         *self.0.store.0.lock().unwrap_or_else(PoisonError::into_inner) = figures;
     }
 
@@ -271,7 +271,7 @@ mod tests {
         let gauges =
             vec![("henge_store_blocks", "Blocks", 3), ("henge_store_bytes", "Bytes", 4096)];
         let counters = vec![("henge_store_freed_bytes", "Bytes", 7)];
-        metrics.store(StoreFigures { gauges, counters });
+        metrics.store(Told { gauges, counters });
         let own: Counter = Counter::default();
         metrics.register(|registry| registry.register("henge_swarm_dials", "Dials", own.clone()));
         own.inc();

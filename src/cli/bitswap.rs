@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::link::{Ask, Link};
-use super::output::{self, CliError, line, list, number, si_bytes, text};
+use super::output::{self, CliError, line, list, number, text};
+use crate::size;
 
 /// The exchange of blocks with other nodes.
 #[derive(clap::Subcommand)]
@@ -97,7 +98,7 @@ impl Stat {
 
     fn print(&self, reply: &Value) -> Result<(), CliError> {
         let size = |field| match self.human {
-            true => si_bytes(number(reply, field)),
+            true => size::decimal(number(reply, field)),
             false => number(reply, field).to_string(),
         };
         line("bitswap status")?;

@@ -8,12 +8,13 @@ use serde_json::Value;
 use super::car::{Export, Import};
 use super::cat;
 use super::link::{Ask, Link};
-use super::output::{self, CliError, line, list, number, si_bytes, text};
+use super::output::{self, CliError, line, list, number, text};
 use super::{progress, walk};
 use crate::ipld::cid::{Base, Version};
 use crate::ipld::path::Path;
 use crate::node::dag::{DagGetOptions, DagPutOptions};
 use crate::rpc::{Body, Reply};
+use crate::size;
 
 /// Blocks as data, and whole DAGs.
 #[derive(clap::Subcommand)]
@@ -159,7 +160,7 @@ fn show(stat: &Value) -> Result<(), CliError> {
     }
     let (total, shared) = (number(stat, "TotalSize"), number(stat, "SharedSize"));
     let ratio = stat.get("Ratio").and_then(Value::as_f64).unwrap_or_default();
-    line(format!("\nSummary\nTotal Size: {total} ({})", si_bytes(total)))?;
+    line(format!("\nSummary\nTotal Size: {total} ({})", size::decimal(total)))?;
     line(format!("Unique Blocks: {}", number(stat, "UniqueBlocks")))?;
-    line(format!("Shared Size: {shared} ({})\nRatio: {ratio:.6}\n\n", si_bytes(shared)))
+    line(format!("Shared Size: {shared} ({})\nRatio: {ratio:.6}\n\n", size::decimal(shared)))
 }

@@ -86,21 +86,6 @@ pub fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-/// A size as Kubo prints it: powers of 1000, one decimal below ten of a unit.
-pub fn si_bytes(size: u64) -> String {
-    let (mut value, mut units) = (size as f64, ["B", "kB", "MB", "GB", "TB", "PB", "EB"].iter());
-    let mut unit = units.next().unwrap_or(&"");
-    while value >= 1000.0 {
-        let Some(larger) = units.next() else { break };
-        (value, unit) = (value / 1000.0, larger);
-    }
-    let rounded = (value * 10.0 + 0.5).floor() / 10.0;
-    match size >= 1000 && rounded < 10.0 {
-        true => format!("{rounded:.1} {unit}"),
-        false => format!("{rounded:.0} {unit}"),
-    }
-}
-
 /// A name from a stranger, safe for a terminal: control characters are spelled out
 /// (CVE-2020-26283).
 pub fn safe(name: &str) -> String {
@@ -117,19 +102,6 @@ pub fn safe(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_printed_as_kubo_prints_them() {
-        for (size, text) in [
-            (0, "0 B"),
-            (99, "99 B"),
-            (1000, "1.0 kB"),
-            (82_854_982, "83 MB"),
-            (1_250_000, "1.3 MB"),
-        ] {
-            assert_eq!(si_bytes(size), text);
-        }
-    }
 
     #[test]
     fn cve_2020_26283_names_cannot_drive_a_terminal() {

@@ -6,6 +6,7 @@ use super::link::{Ask, Link};
 use super::output::{self, CliError, line, list, number, safe, text};
 use super::remote::Remote;
 use crate::node::pin::{PinAddOptions, PinLsOptions, PinRmOptions, PinUpdateOptions};
+use crate::size;
 
 /// What garbage collection keeps.
 #[derive(clap::Subcommand)]
@@ -193,9 +194,9 @@ fn waiting(tenant: &Value) -> Result<(), CliError> {
             ["Blocks", "Bytes", "Size", "Seconds"].map(|field| number(fetch, field));
         let of = match size {
             0 => String::new(),
-            size => format!(" of {}", output::si_bytes(size)),
+            size => format!(" of {}", size::decimal(size)),
         };
-        let (cid, bytes) = (safe(text(fetch, "Cid")), output::si_bytes(bytes));
+        let (cid, bytes) = (safe(text(fetch, "Cid")), size::decimal(bytes));
         let told = format!("  {cid}  {bytes}{of} in {blocks} blocks, {time} s");
         line(format!("{told}  {}", safe(text(fetch, "Name"))).trim_end())?;
         match text(fetch, "Asking") {
@@ -211,7 +212,7 @@ async fn changed(link: &Link, ask: Ask, say: impl Fn(&str) -> String) -> Result<
             return output::json(reply);
         }
         if reply.get("Pins").is_none() {
-            let size = output::si_bytes(number(reply, "Bytes"));
+            let size = size::decimal(number(reply, "Bytes"));
             eprint!("Fetched/Processed {} nodes ({size})\r", number(reply, "Progress"));
             return Ok(());
         }

@@ -12,7 +12,7 @@ use super::Global;
 use super::daemon::end_on_signals;
 use super::init::Init;
 use super::link::{Ask, Link};
-use super::output::{CliError, line, list, number, safe, si_bytes, text};
+use super::output::{CliError, line, list, number, safe, text};
 use super::walk::{self, WalkRules};
 use crate::config::{program_name, repo};
 use crate::daemon::{self, Daemon, Options};
@@ -20,7 +20,7 @@ use crate::gateway::visit::{Visit, Watch};
 use crate::ipld::cid::{self, Base};
 use crate::node::add::AddOptions;
 use crate::rpc::Body;
-use crate::task;
+use crate::{size, task};
 
 /// Visits waiting to be printed; more are not told.
 const VISITS: usize = 256;
@@ -157,7 +157,7 @@ async fn fetchers(global: Global, stop: CancellationToken) {
             .filter(|(peer, bytes)| **bytes > 0 && told.get(peer.as_str()) != Some(bytes))
         {
             // Nobody may be watching any more.
-            let _ = line(format!("{peer} has fetched {}", si_bytes(*bytes)));
+            let _ = line(format!("{peer} has fetched {}", size::decimal(*bytes)));
         }
         told = sent;
     }

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::columns::align;
 use super::link::{Ask, Link};
-use super::output::{self, CliError, line, list, part, safe, si_bytes, text};
+use super::output::{self, CliError, line, list, part, safe, text};
 use super::{bitswap, provide, repo};
-use crate::clock;
+use crate::{clock, size};
 
 /// Figures of the node.
 #[derive(clap::Subcommand)]
@@ -81,7 +81,7 @@ impl Bw {
         link.each(ask, |reply| {
             let size = |field| {
                 // Rates have fractions, which nobody reads.
-                si_bytes(reply.get(field).and_then(Value::as_f64).unwrap_or_default() as u64)
+                size::decimal(reply.get(field).and_then(Value::as_f64).unwrap_or_default() as u64)
             };
             let (total_in, total_out) = (size("TotalIn"), size("TotalOut"));
             let (rate_in, rate_out) = (size("RateIn"), size("RateOut"));

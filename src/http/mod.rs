@@ -4,6 +4,7 @@
 //! because Kubo's clients and tests look for them so.
 
 pub mod address;
+mod bearer;
 mod clients;
 pub mod held;
 mod patience;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use address::Address;
+pub use bearer::bearer;
 use clients::{Clients, Guest};
 pub use held::Held;
 use patience::Patient;

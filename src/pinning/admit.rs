@@ -12,6 +12,7 @@
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
 use super::error::Refusal;
+use crate::http;
 
 /// Longest secret that is looked at, in bytes.
 const SECRET_MAX_BYTES: usize = 1024;
@@ -23,13 +24,8 @@ const SECRET_MAX_BYTES: usize = 1024;
 pub fn secret(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (given.next(), given.next()) else { return Err(Refusal::unknown()) };
-    let text = value.to_str().map_err(|_| Refusal::unknown())?;
-    let (scheme, secret) = text.split_once(' ').ok_or_else(Refusal::unknown)?;
-    let secret = secret.trim();
-    let fits = scheme.eq_ignore_ascii_case("Bearer")
-        && !secret.is_empty()
-        && secret.len() <= SECRET_MAX_BYTES;
-    if fits { Ok(secret) } else { Err(Refusal::unknown()) }
+    let secret = http::bearer(value).filter(|secret| secret.len() <= SECRET_MAX_BYTES);
+    secret.ok_or_else(Refusal::unknown)
 }
 
 #[cfg(test)]
@@ -52,5 +48,11 @@ mod tests {
             assert_eq!(read(bad), None, "{bad:?}");
         }
         assert_eq!(read(&["Bearer a", "Bearer b"]), None);
+        let of_length = |length: usize| {
+            let value = format!("Bearer {}", "s".repeat(length)).parse().unwrap();
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
+            secret(&headers).ok().map(str::len)
+        };
+        assert_eq!((of_length(1024), of_length(1025)), (Some(1024), None));
     }
 }

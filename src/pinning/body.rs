@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_TYPE, EXPECT, HeaderMap};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::error::Refusal;
 
@@ -29,6 +31,12 @@ const SMALL_BYTES: usize = 64 << 10;
 /// Bodies beyond that, at a time; more wait within their time. So all bodies of a listener take no
 /// more than its connections times `SMALL_BYTES`, and these.
 const LARGE_MAX: usize = 32;
+
+/// Bytes of a body that is too long which are read and dropped. Whoever still sends when it is hung up
+/// on never hears why: the refusal is lost with the connection.
+const DROPPED_MAX_BYTES: usize = 4 << 20;
+/// Rest after which no more of such a body is expected.
+const DROPPED_REST: Duration = Duration::from_secs(1);
 
 /// Reads bodies for one listener.
 #[derive(Clone)]
@@ -47,19 +55,27 @@ impl Bodies {
     ///
     /// # Errors
     /// 415, 413, 408; 400 when it breaks off.
-    pub async fn json(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, Refusal> {
+    pub async fn json(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Refusal> {
         if !is_json(headers) {
             return Err(Refusal::media());
         }
+        let read = timeout(self.time, self.read(&mut body)).await;
+        let read = read.unwrap_or_else(|_| Err(Refusal::slow(self.time)));
+        // Who asks before it sends is not told to go on.
+        let sends = !headers.contains_key(EXPECT);
+        if matches!(&read, Err(refusal) if refusal.status == StatusCode::PAYLOAD_TOO_LARGE) && sends
+        {
+            // However that ends, the refusal stands.
+            let _ = timeout(self.time, drop_rest(&mut body)).await;
+        }
+        read
+    }
+
+    async fn read(&self, body: &mut Incoming) -> Result<Bytes, Refusal> {
         let told = body.size_hint().lower();
         if told > u64::try_from(BODY_MAX_BYTES).unwrap_or(u64::MAX) {
             return Err(Refusal::large(BODY_MAX_BYTES));
         }
-        let read = tokio::time::timeout(self.time, self.read(body)).await;
-        read.unwrap_or_else(|_| Err(Refusal::slow(self.time)))
-    }
-
-    async fn read(&self, mut body: Incoming) -> Result<Bytes, Refusal> {
         let (mut whole, mut place) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| Refusal::bad(format!("the body broke off: {e}")))?;
@@ -75,6 +91,17 @@ impl Bodies {
             whole.extend_from_slice(&data);
         }
         Ok(whole.into())
+    }
+}
+
+/// Reads on, to the end of the body or to what is dropped of one at most.
+async fn drop_rest(body: &mut Incoming) {
+    let mut left = DROPPED_MAX_BYTES;
+    while let Ok(Some(Ok(frame))) = timeout(DROPPED_REST, body.frame()).await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(less) => left = less,
+            None => return,
+        }
     }
 }
 

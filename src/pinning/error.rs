@@ -110,12 +110,10 @@ impl From<Refused> for Refusal {
                 let details = "this access token does not allow that";
                 Self::new(StatusCode::FORBIDDEN, "FORBIDDEN", details)
             }
-            Refused::Rate { retry_after } => {
-                // Whole seconds, and not one too early.
-                let seconds = retry_after.as_secs().saturating_add(1);
-                let details = format!("too many requests: try again in {seconds} s");
+            Refused::Rate { wait } => {
+                let details = format!("too many requests: try again in {wait} s");
                 let status = StatusCode::TOO_MANY_REQUESTS;
-                let extra = Some((RETRY_AFTER, HeaderValue::from(seconds)));
+                let extra = Some((RETRY_AFTER, HeaderValue::from(wait)));
                 Self { extra, ..Self::new(status, "TOO_MANY_REQUESTS", details) }
             }
         }
@@ -177,9 +175,9 @@ mod tests {
 
     #[test]
     fn who_comes_too_often_is_told_when_to_come_again() {
-        let retry_after = Duration::from_millis(1200);
-        let refusal = Refusal::from(Refused::Rate { retry_after });
+        let refusal = Refusal::from(Refused::Rate { wait: 7 });
         assert_eq!(refusal.status.as_u16(), 429);
-        assert_eq!(refusal.extra.unwrap().1, "2");
+        assert_eq!(refusal.details, "too many requests: try again in 7 s");
+        assert_eq!(refusal.extra.unwrap().1, "7");
     }
 }

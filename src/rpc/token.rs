@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Args, Error, Reply, Router};
-use crate::clock::rfc3339;
+use crate::clock::{self, rfc3339};
 use crate::config::units::parse_duration;
 use crate::ipld::cid;
 use crate::node::service::{Scopes, Token, TokenAsk};
@@ -44,12 +44,11 @@ pub async fn issue(router: &Router, args: Args) -> Result<Reply, Error> {
     Ok(Reply::Value(value))
 }
 
-/// A duration, which may also be so many days: `30d`.
+/// A span of time, or a duration as Go writes it: `30d`, `1h30m`.
 fn time(text: &str) -> Result<Duration, Error> {
     let refuse = |why: String| Error::refused(format!("invalid expires-in: {why}"));
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
-    let time = match days {
-        Some(days) => Duration::from_secs(u64::from(days) * 86_400),
+    let time = match clock::span(text) {
+        Some(span) => span,
         None => parse_duration(text).map_err(|error| refuse(error.to_string()))?,
     };
     match time.as_secs() {
@@ -93,4 +92,28 @@ fn shown(token: &Token) -> Value {
         "Label": token.label,
         "State": token.state().name(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_lasts_a_span_or_a_duration() {
+        for (text, seconds) in
+            [("1s", 1), ("12h", 43_200), ("30d", 2_592_000), ("1h30m", 5400), ("1.5s", 1)]
+        {
+            assert_eq!(time(text).ok().map(|time| time.as_secs()), Some(seconds), "{text}");
+        }
+        for (text, why) in [
+            ("0d", "\"0d\" is less than a second"),
+            ("999ms", "\"999ms\" is less than a second"),
+            ("-1s", "must not be negative"),
+            ("1w", "invalid duration \"1w\""),
+            ("1d12h", "invalid duration \"1d12h\""),
+        ] {
+            let refused = time(text).unwrap_err().to_string();
+            assert!(refused.contains("invalid expires-in: ") && refused.contains(why), "{refused}");
+        }
+    }
 }

@@ -282,6 +282,27 @@ fn each_command_opens_to_the_scopes_that_are_enough_and_to_no_other() {
     doors.daemon.stop();
 }
 
+#[test]
+fn both_doors_tell_the_same_wait() {
+    let repo = Repo::for_daemon();
+    repo.ok(["tenant", "add", "acme"]);
+    let own = issue(&repo, &["--scope=read", "--max-rate=1"]);
+    let theirs = issue(&repo, &["--tenant=acme", "--scope=read", "--max-rate=1"]);
+    let doors = Doors::start(repo);
+    let refused = |ask: &dyn Fn() -> Answer| {
+        let answer = (0..20).map(|_| ask()).find(|answer| answer.status == 429);
+        answer.expect("a refusal").field("Retry-After").to_owned()
+    };
+    let of_rpc = refused(&|| {
+        let bearer = format!("Bearer {own}");
+        let headers = [("Authorization", bearer.as_str())];
+        Connection::open(&doors.daemon.api()).request("POST", "/api/v0/version", &headers)
+    });
+    let of_pins = refused(&|| doors.pins("GET", "/pins", Some(&theirs), ""));
+    assert_eq!((of_rpc.as_str(), of_pins.as_str()), ("1", "1"));
+    doors.daemon.stop();
+}
+
 /// What a secret opens of a request that another has made: looking at lists, at it, making one,
 /// replacing it and removing it.
 fn tried(doors: &Doors, pin: &str, secret: &str, body: &str) -> [u16; 5] {

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ipld", &[]),
     ("unixfs", &["ipld", "proto"]),
     ("clock", &[]),
+    ("size", &[]),
     ("machine", &[]),
     ("log", &["clock"]),
     ("metrics", &["machine"]),
@@ -31,7 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "node",
         &[
             "dag", "exchange", "routing", "remote", "store", "net", "ipld", "unixfs", "clock",
-            "task",
+            "size", "task",
         ],
     ),
     ("config", &[]),
@@ -44,7 +45,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("pinning", &["node", "http", "metrics", "ipld", "clock", "task"]),
-    ("gateway", &["node", "http", "task", "ipld", "unixfs", "metrics"]),
+    ("gateway", &["node", "http", "task", "ipld", "unixfs", "metrics", "size"]),
     (
         "daemon",
         &[
@@ -56,7 +57,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "rpc", "gateway", "node", "config", "daemon", "http", "ipld", "task", "clock", "log",
-            "machine",
+            "machine", "size",
         ],
     ),
     ("lib", &[]),
@@ -95,6 +96,7 @@ const STRANGERS: &[&str] = &[
     "src/config/",
     "src/exchange/",
     "src/gateway/",
+    "src/http/bearer.rs",
     "src/http/trailers.rs",
     "src/pinning/",
     "src/remote/",

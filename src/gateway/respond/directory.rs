@@ -27,6 +27,7 @@ use crate::gateway::reply::{self, Outgoing, POLICY, STYLE};
 use crate::gateway::{escape, etag, headers};
 use crate::ipld::cid::Cid;
 use crate::node::{Entries, Error, What};
+use crate::size;
 
 /// The page that stands for a folder when it is there.
 const INDEX: &str = "index.html";
@@ -118,7 +119,7 @@ fn row((folder, above): &(String, String), name: &[u8], cid: &Cid, size: u64) ->
          <a class=\"ipfs-hash\" translate=\"no\" href=\"{above}/ipfs/{cid}?filename={filename}\">{}\
          </a></td><td>{}</td></tr>\n",
         short(cid),
-        human(size)
+        size::short(size)
     )
 }
 
@@ -132,40 +133,10 @@ fn short(cid: &Cid) -> String {
     }
 }
 
-/// A size for people to read.
-fn human(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64;
-    let mut unit = "B";
-    for next in UNITS {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, next);
-    }
-    if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ipld::cid;
-
-    #[test]
-    fn sizes_are_short() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (10 << 20, "10 MiB"),
-            (u64::MAX, "16 EiB"),
-        ] {
-            assert_eq!(human(bytes), text);
-        }
-    }
 
     #[test]
     fn a_row_holds_no_markup_of_its_name() {

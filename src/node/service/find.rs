@@ -8,13 +8,13 @@ use bytes::Bytes;
 use super::account::{Account, Book, damaged, lock, row_of};
 use super::change::absent;
 use super::index::Span;
-use super::quota::human;
 use super::request::{self, Request, Status};
 use super::row::{self, Row};
 use super::{Access, Service, State};
 use crate::clock;
 use crate::ipld::cid::Cid;
 use crate::node::Error;
+use crate::size;
 use crate::store::keys::tenants as keys;
 use crate::store::pin::now;
 use crate::store::{Core, StoreError};
@@ -394,7 +394,7 @@ impl State {
             }
             Status::Pinned => {
                 info.insert("dag_size".to_owned(), row.bytes.to_string());
-                Some(format!("{} blocks, {}", row.blocks, human(row.bytes)))
+                Some(format!("{} blocks, {}", row.blocks, size::down(row.bytes)))
             }
             Status::Failed => Some(row.reason.clone()),
         };

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, Changing, Effect, Planned, damaged, lock, row_of};
 use super::end::{End, Trouble, is_lost};
-use super::quota::{Promise, Short, human};
+use super::quota::{Promise, Short};
 use super::request::{self, Status};
 use super::row::{Row, cut};
 use super::{Fetching, Limits, Service, State, Tenant, Working};
@@ -28,6 +28,7 @@ use crate::net::Multiaddr;
 use crate::node::Node;
 use crate::node::swarm::Target;
 use crate::routing::dht::scope::{Reach, reach};
+use crate::size;
 use crate::store::keys::tenants as keys;
 use crate::store::keys::tenants::Holding;
 use crate::store::pins::{Mode, Pin, Progress};
@@ -121,7 +122,7 @@ impl Job {
         let rate = bytes / seconds;
         let size = self.size.load(Ordering::Relaxed);
         let mut text =
-            format!("{blocks} blocks, {} so far, {} a second", human(bytes), human(rate));
+            format!("{blocks} blocks, {} so far, {} a second", size::down(bytes), size::down(rate));
         if size > 0 {
             info.insert("dag_size".to_owned(), size.to_string());
             if let Some(left) = size.saturating_sub(bytes).checked_div(rate) {

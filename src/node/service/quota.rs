@@ -2,6 +2,7 @@
 //! being fetched. Pure.
 
 use super::tenant::Limits;
+use crate::size;
 
 /// Failed requests of a tenant with which it may make no more. Those that wait may yet fail: no
 /// request that was acknowledged goes by itself.
@@ -41,7 +42,7 @@ pub(super) struct Short {
 pub(super) fn may_add(limits: &Limits, live: u64, failed: (u64, u64)) -> Result<(), String> {
     let (count, bytes) = failed;
     if count >= FAILED_MAX || bytes >= FAILED_MAX_BYTES {
-        return Err(format!("{count} requests have failed, of {}; remove some", human(bytes)));
+        return Err(format!("{count} requests have failed, of {}; remove some", size::down(bytes)));
     }
     match limits.pins {
         Some(most) if live >= most => {
@@ -63,7 +64,8 @@ impl Used {
         wanted: u64,
     ) -> Result<(), Short> {
         if let Some(most) = limits.pin_bytes.filter(|most| wanted > *most) {
-            let reason = format!("needs {}, one pin may have {}", human(wanted), human(most));
+            let reason =
+                format!("needs {}, one pin may have {}", size::down(wanted), size::down(most));
             return Err(Short { reason, later: false });
         }
         if wanted <= promise.bytes {
@@ -75,7 +77,7 @@ impl Used {
             let later = wanted <= left;
             let left = left.saturating_sub(others);
             if wanted > left {
-                let (wanted, left, most) = (human(wanted), human(left), human(most));
+                let (wanted, left, most) = (size::down(wanted), size::down(left), size::down(most));
                 let reason = format!("needs {wanted}, {left} of {most} are left");
                 return Err(Short { reason, later });
             }
@@ -89,19 +91,6 @@ impl Used {
     pub fn release(&mut self, promise: Promise) {
         self.reserved = self.reserved.saturating_sub(promise.bytes);
     }
-}
-
-/// Bytes for people: `5.0 GiB`.
-pub(super) fn human(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let power = (bytes.ilog2() / 10).clamp(1, 6);
-    let unit = UNITS.get(power as usize - 1).unwrap_or(&"EiB");
-    // In tenths, so that nothing is rounded up to a whole that is not there.
-    let tenths = (u128::from(bytes) * 10) >> (10 * power);
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
 #[cfg(test)]
@@ -160,10 +149,6 @@ mod tests {
         // What is replaced makes room for what replaces it.
         let mut promise = Promise { bytes: 0, instead: 4 << 30 };
         assert_eq!(used.promise(&limits, &mut promise, 5 << 30), Ok(()));
-        assert_eq!(
-            (human(0), human(1023), human(u64::MAX)),
-            ("0 B".into(), "1023 B".into(), "15.9 EiB".into())
-        );
         let limits = Limits { pins: Some(2), ..Limits::default() };
         let may = |live, failed| may_add(&limits, live, failed);
         assert!(may(1, (9_999, (16 << 20) - 1)).is_ok() && may(2, (0, 0)).is_err());

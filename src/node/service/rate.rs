@@ -1,6 +1,6 @@
 //! How often somebody may call: a bucket that fills with time.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Seconds of its rate that a bucket holds: what may come at a blow after a pause.
 const BURST_SECONDS: f64 = 2.0;
@@ -21,8 +21,8 @@ impl Bucket {
     /// Takes one call out, at so many a second; when there is none left, tells when there will be.
     ///
     /// # Errors
-    /// The time to wait, at most an hour, and a second or more as `Retry-After` counts.
-    pub fn take(&mut self, rate: u32, now: Instant) -> Result<(), Duration> {
+    /// Whole seconds to wait, rounded up, as `Retry-After` counts them: 1 to 3600.
+    pub fn take(&mut self, rate: u32, now: Instant) -> Result<(), u64> {
         let (each, most) = (f64::from(rate), f64::from(rate) * BURST_SECONDS);
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         // A rate below one a second still lets one call through.
@@ -33,12 +33,14 @@ impl Bucket {
             return Ok(());
         }
         let wait = if rate == 0 { 3600.0 } else { ((1.0 - self.level) / each).clamp(1.0, 3600.0) };
-        Err(Duration::from_secs_f64(wait.ceil()))
+        Err(wait.ceil() as u64)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -51,10 +53,18 @@ mod tests {
             .map(|ms| (0..100).filter(|_| bucket.take(50, at(ms)).is_ok()).count())
             .sum::<usize>();
         assert!((598..=601).contains(&taken), "{taken}");
-        assert_eq!(bucket.take(50, at(9_999)), Err(Duration::from_secs(1)));
+        assert_eq!(bucket.take(50, at(9_999)), Err(1));
         assert_eq!(bucket.take(50, at(11_000)), Ok(()));
+        // Who waits as long as it was told is let in.
+        for (rate, passed) in [(1, 0), (1, 1), (1, 999), (2, 499), (3, 1), (50, 19)] {
+            let mut bucket = Bucket::full(begin);
+            while bucket.take(rate, begin).is_ok() {}
+            let wait = bucket.take(rate, at(passed)).unwrap_err();
+            let again = bucket.take(rate, at(passed + 1000 * wait));
+            assert_eq!((wait, again), (1, Ok(())), "{rate} {passed}");
+        }
         let mut closed = Bucket::full(begin);
         assert_eq!(closed.take(0, begin), Ok(()));
-        assert_eq!(closed.take(0, at(100_000)), Err(Duration::from_secs(3600)));
+        assert_eq!(closed.take(0, at(100_000)), Err(3600));
     }
 }

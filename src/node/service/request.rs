@@ -119,8 +119,9 @@ impl PinAsk {
                 .and_then(|(seconds, _)| u64::try_from(seconds).ok())
                 .ok_or_else(|| bad("expires: not a time as 2030-01-31T12:00:00Z"))?,
             (None, Some(text)) => {
-                let span = span_of(text);
+                let span = clock::span(text);
                 span.ok_or_else(|| bad("expire-in: not a span of time as 90s, 12h or 30d"))?
+                    .as_secs()
                     .saturating_add(now)
             }
         };
@@ -135,20 +136,6 @@ impl PinAsk {
 pub(super) fn priority_of(meta: &BTreeMap<String, String>) -> Option<i8> {
     let Some(text) = meta.get("priority") else { return Some(0) };
     text.parse().ok().filter(|priority| (-100..=100).contains(priority))
-}
-
-/// Seconds of a span: digits, and one of `s`, `m`, `h`, `d`.
-fn span_of(text: &str) -> Option<u64> {
-    let unit = match text.chars().last()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    let digits = text.get(..text.len().checked_sub(1)?)?;
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit)
 }
 
 /// A request as a tenant sees it.

@@ -185,8 +185,8 @@ pub enum Refused {
     Scope,
     /// Too many calls.
     Rate {
-        /// When the next one may come.
-        retry_after: Duration,
+        /// Whole seconds after which the next one may come.
+        wait: u64,
     },
 }
 
@@ -317,7 +317,7 @@ impl Service {
     fn enough(&self, known: &Known, token: &Token, need: Need) -> Result<(), Refused> {
         if let Some(rate) = token.rate {
             let taken = lock(&known.bucket).take(rate, Instant::now());
-            taken.map_err(|retry_after| Refused::Rate { retry_after })?;
+            taken.map_err(|wait| Refused::Rate { wait })?;
         }
         match token.scopes.allow(need) {
             true => Ok(()),
@@ -330,7 +330,7 @@ impl Service {
         let now = Instant::now();
         let mut buckets = lock(&self.state().tokens.tenants);
         let bucket = buckets.entry(tenant.number).or_insert_with(|| Bucket::full(now));
-        bucket.take(rate, now).map_err(|retry_after| Refused::Rate { retry_after })
+        bucket.take(rate, now).map_err(|wait| Refused::Rate { wait })
     }
 
     /// Issues a token; durable when this returns. Also gives the secret, which is kept nowhere.

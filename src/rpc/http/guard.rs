@@ -19,6 +19,7 @@ use data_encoding::BASE64;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName, ORIGIN, REFERER, USER_AGENT};
 
+use crate::http;
 use crate::node::service::token::PREFIX;
 
 /// Browser extensions that may always call: IPFS Companion, in its two channels.
@@ -124,9 +125,7 @@ impl Guard {
 
 /// The secret of a token that was issued, if the request carries one.
 pub fn token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, secret) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let secret = secret.trim();
-    (scheme.eq_ignore_ascii_case("Bearer") && secret.starts_with(PREFIX)).then_some(secret)
+    http::bearer(headers.get(AUTHORIZATION)?).filter(|secret| secret.starts_with(PREFIX))
 }
 
 /// Equality whose time depends on the lengths alone.

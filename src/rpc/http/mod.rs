@@ -145,9 +145,9 @@ impl Service {
         match service.admit_operator(secret, need, &About { from, what: &what }) {
             Ok(()) => Ok(()),
             Err(Refused::Unknown | Refused::Scope) => Err(denied()),
-            Err(Refused::Rate { retry_after }) => {
+            Err(Refused::Rate { wait }) => {
                 let mut refused = reply::plain(StatusCode::TOO_MANY_REQUESTS, "429 - too often\n");
-                refused.headers_mut().insert(RETRY_AFTER, retry_after.as_secs().into());
+                refused.headers_mut().insert(RETRY_AFTER, wait.into());
                 Err(Box::new(refused))
             }
         }

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::metrics::{Figures, Metrics, StoreFigures};
+use crate::metrics::{Figures, Metrics, Told};
 use crate::node::Node;
 use crate::node::routing::BucketStat;
 use crate::node::swarm::Multiaddr;
@@ -71,7 +71,7 @@ pub async fn store(node: &Node, metrics: &Metrics) {
         Err(error) => return tracing::warn!(%error, "cannot ask the store for its figures"),
     };
     let usage = figures.usage;
-    metrics.store(StoreFigures {
+    metrics.store(Told {
         gauges: vec![
             ("henge_store_blocks", "Blocks in the store", usage.blocks),
             ("henge_store_bytes", "Bytes on the disk", usage.physical),
@@ -100,7 +100,7 @@ pub async fn store(node: &Node, metrics: &Metrics) {
 pub fn pins(node: &Node, metrics: &Metrics) {
     let told = node.service().figures();
     let uses = told.uses;
-    metrics.pins(StoreFigures {
+    metrics.pins(Told {
         gauges: vec![
             ("henge_pinning_tenants", "Tenants", told.tenants),
             ("henge_pinning_queued", "Requests that wait for a worker", told.ready),

@@ -1,4 +1,6 @@
-//! Figures of the store: what it takes, and what was read, written and given back.
+//! Figures that a part is asked for when they are read: what it holds now, and what it did.
+//!
+//! Names and texts come with the figures, from whoever knows the part.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,20 +15,20 @@ use super::described;
 /// A figure: its name, what it tells, its value.
 pub type Figure = (&'static str, &'static str, u64);
 
-/// What there is to tell, as it is when it is asked for.
+/// What a part tells: its figures as they are when they are asked for.
 #[derive(Clone, Debug, Default)]
-pub struct StoreFigures {
+pub struct Told {
     /// What rises and falls.
     pub gauges: Vec<Figure>,
     /// What rises while the process lives.
     pub counters: Vec<Figure>,
 }
 
-/// The latest figures.
+/// The latest figures of one part.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Store(pub Arc<Mutex<StoreFigures>>);
+pub(super) struct Latest(pub Arc<Mutex<Told>>);
 
-impl Collector for Store {
+impl Collector for Latest {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let figures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, help, value) in &figures.gauges {
