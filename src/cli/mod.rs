@@ -3,7 +3,6 @@
 //! Every command is a client of the RPC; only `init` works on a repository that is not there yet.
 
 mod add;
-mod ahead;
 mod bitswap;
 mod block;
 mod bootstrap;

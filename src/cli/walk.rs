@@ -1,7 +1,7 @@
 //! Walking files and folders that are to be added, in the order of their names.
 //!
 //! A file is opened when its turn comes and closed when it was read, so a folder of a million files
-//! takes a few descriptors; small ones are read ahead. What cannot be read ends the walk, by name: an incomplete copy of a folder
+//! takes one descriptor. What cannot be read ends the walk, by name: an incomplete copy of a folder
 //! would have a CID that looks complete.
 
 use std::collections::VecDeque;
@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::ahead::read_ahead;
 use super::ignore::Ignore;
 use super::output::safe;
 use crate::node::{Content, Entry, Meta, Mtime, Source};
@@ -77,11 +76,7 @@ struct Open {
 /// # Errors
 /// Names the root.
 pub fn files(roots: &[PathBuf], rules: WalkRules) -> io::Result<Source> {
-    read_ahead(Walk::over(roots, rules)?.map(|found| {
-        let found = found?;
-        let size_bytes = found.size_bytes;
-        Ok((open(found)?, size_bytes))
-    }))
+    Ok(Box::new(Walk::over(roots, rules)?.map(|found| open(found?))))
 }
 
 /// Standard input as one file without a name.
