@@ -79,6 +79,9 @@ fn import(
     out: &mpsc::Sender<Result<AddEvent, Error>>,
 ) -> Result<Vec<Cid>, Error> {
     let mut writer = core.writer();
+    if options.pin {
+        writer = writer.to_be_pinned();
+    }
     let keep = !options.only_hash;
     let importer =
         Importer::new(profile, &mut writer, keep, options.shape()).map_err(ImportError::Source)?;

@@ -136,6 +136,9 @@ fn import(
     out: &mpsc::Sender<Result<DagImportEvent, Error>>,
 ) -> Result<(), Error> {
     let (mut import, mut writer) = (CarImport::default(), core.writer());
+    if pins {
+        writer = writer.to_be_pinned();
+    }
     for entry in source {
         let Entry { path, content, .. } = entry.map_err(CarImportError::Source)?;
         let names: Vec<_> = path.iter().map(|name| String::from_utf8_lossy(name)).collect();

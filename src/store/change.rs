@@ -34,10 +34,21 @@ impl Arrivals {
         Moment(self.0.load(Ordering::SeqCst))
     }
 
-    /// Something is about to be here.
-    pub fn come(&self) -> Moment {
-        Moment(self.0.fetch_add(1, Ordering::SeqCst).wrapping_add(1))
+    /// Something is about to be here. Gives the moments before and after it.
+    pub fn come(&self) -> (Moment, Moment) {
+        let before = self.0.fetch_add(1, Ordering::SeqCst);
+        (Moment(before), Moment(before.wrapping_add(1)))
     }
+}
+
+/// What is known of blocks whose rows are to be written.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Coming {
+    /// Since when they have been looked for and absent: they are not looked for again unless something
+    /// arrived.
+    pub absent: Option<Moment>,
+    /// Whether their bytes are on the disk.
+    pub synced: bool,
 }
 
 /// Rows to write together, and figures that go with them.
@@ -147,25 +158,25 @@ impl Core {
     }
 
     /// Adds the index rows of blocks whose records are written. A block that somebody else put
-    /// meanwhile stays as it is; one that was damaged gets its new record. Gives those that were
-    /// added and that nothing is known to hold.
-    ///
-    /// With `absent`, all of them were looked for and not here since that moment: they are not looked
-    /// for again unless something arrived. It becomes the moment after these.
+    /// meanwhile stays as it is; one that was damaged gets its new record, and so does one whose bytes
+    /// are not on the disk yet, if these are: what is about to be held must not hang on another's sync.
+    /// Gives those that were added and that nothing is known to hold. `coming` is true of what comes
+    /// after these, too.
     ///
     /// # Errors
     /// The database's.
     pub(super) fn put_rows<'r>(
         &self,
         rows: impl IntoIterator<Item = &'r (Multihash, IndexRow)>,
-        absent: &mut Option<Moment>,
+        coming: &mut Coming,
         change: &mut Change,
         _: &Exclusive<'_>,
     ) -> Result<Vec<Multihash>, StoreError> {
         let mut new = Vec::new();
         for (hash, row) in rows {
             // In this order: who lifts a quarantine counts first.
-            let looked = !self.is_quarantined(hash) && *absent == Some(self.arrivals.moment());
+            let looked =
+                !self.is_quarantined(hash) && coming.absent == Some(self.arrivals.moment());
             let old = if looked { None } else { self.index_row(&keys::block(hash))? };
             match old {
                 None => new.push(*hash),
@@ -173,15 +184,23 @@ impl Core {
                     change.leave_record(hash, old);
                     self.segments.mark_damaged(old.place.segment, false);
                 }
+                Some(old) if coming.synced && !self.is_synced(hash, old) => {
+                    change.leave_record(hash, old);
+                }
                 Some(_) => continue,
             }
             change.put_block(hash, *row);
             self.lift_with(hash, &mut change.rows);
         }
-        let nobody_else = *absent == Some(self.arrivals.moment());
-        let after = self.arrivals.come();
-        *absent = absent.filter(|_| nobody_else).map(|_| after);
+        let (before, after) = self.arrivals.come();
+        coming.absent = coming.absent.filter(|moment| *moment == before).map(|_| after);
         Ok(new)
+    }
+
+    /// Whether a record is on the disk.
+    fn is_synced(&self, hash: &Multihash, row: IndexRow) -> bool {
+        let end = u64::from(row.place.offset).saturating_add(record::length(hash, row.size));
+        self.segments.synced(row.place.segment) >= end
     }
 
     /// Waits until everything written before the call is on the disk.
@@ -196,5 +215,49 @@ impl Core {
     pub(super) fn loose(&self, hash: &Multihash) -> Result<Option<u32>, StoreError> {
         let row: Option<Bytes> = self.backend.get(Family::Loose, &keys::block(hash))?;
         Ok(row.map(|value| keys::split_hour(&value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipld::cid::{digest, hash};
+    use crate::store::Store;
+    use crate::store::segments::Stream;
+
+    /// A fetch puts a block between an import's sync and its rows: the import's pin would have hung on
+    /// bytes that a power loss takes.
+    #[test]
+    fn a_pin_hung_on_bytes_that_another_had_not_synced() {
+        let core = Store::in_memory().unwrap().core();
+        let data = Bytes::from_static(b"block");
+        let hash = digest(hash::SHA2_256, &data).unwrap();
+        let records = [(hash, data)];
+        let row = |place| IndexRow { size: 5, flags: 0, place };
+        let put = |stream, coming: Coming| {
+            let (places, _lease) = core.segments.append(stream, &records).unwrap();
+            if stream == Stream::Added {
+                core.segments.sync().unwrap();
+            }
+            let row = row(places[0]);
+            (row, move |core: &Core| {
+                let (exclusive, mut change) = (core.exclusive(), Change::default());
+                let rows = [(hash, row)];
+                core.put_rows(&rows, &mut { coming }, &mut change, &exclusive).unwrap();
+                core.apply(change, &exclusive).unwrap();
+            })
+        };
+        let absent = Some(core.arrivals.moment());
+        let (ours, put_ours) = put(Stream::Added, Coming { absent, synced: true });
+        let (fetched, put_fetched) = put(Stream::Fetched, Coming { absent, synced: false });
+        put_fetched(&core);
+        assert_eq!(core.index_row(&keys::block(&hash)).unwrap(), Some(fetched));
+        put_ours(&core);
+        assert_eq!(core.index_row(&keys::block(&hash)).unwrap(), Some(ours));
+        assert_eq!(core.totals(), (record::length(&hash, 5), 1));
+        // On the disk, it stays as it is.
+        let (_, put_again) = put(Stream::Added, Coming { absent: None, synced: true });
+        put_again(&core);
+        assert_eq!(core.index_row(&keys::block(&hash)).unwrap(), Some(ours));
     }
 }

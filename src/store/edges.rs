@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::backend::{Batch, Family};
-use super::change::{Change, Exclusive, Moment};
+use super::change::{Change, Coming, Exclusive};
 use super::intents::Intent;
 use super::keys::{self, IndexRow, Marker};
 use super::writer::is_leaf;
@@ -74,8 +74,7 @@ pub(super) struct Completing<'a> {
     /// Index rows that go ahead of all else, and which of their blocks nothing holds yet.
     rows: Vec<(Multihash, IndexRow)>,
     unheld: HashSet<Multihash>,
-    /// Since when the blocks of `rows` are known to be absent.
-    absent: Option<Moment>,
+    coming: Coming,
     /// Nodes that were closed and that nothing is known to hold: should the operation end here, their
     /// edges are to be found again.
     closed: HashSet<Multihash>,
@@ -131,13 +130,13 @@ impl<'a> Completing<'a> {
     ) -> Self {
         let unheld = rows.iter().map(|(hash, _)| *hash).collect();
         let (edges, unwritten, closed) = (Batch::default(), HashMap::new(), HashSet::new());
-        let (absent, progress) = (None, None);
-        Self { core, source, intent, rows, unheld, absent, closed, edges, unwritten, progress }
+        let (coming, progress) = (Coming::default(), None);
+        Self { core, source, intent, rows, unheld, coming, closed, edges, unwritten, progress }
     }
 
-    /// Every block that is about to exist was looked for, and has been absent since that moment.
-    pub(super) fn absent_since(self, moment: Moment) -> Self {
-        Self { absent: Some(moment), ..self }
+    /// What is known of the blocks that are about to exist.
+    pub(super) fn coming(self, coming: Coming) -> Self {
+        Self { coming, ..self }
     }
 
     /// Tells of every block that is looked at.
@@ -263,7 +262,7 @@ impl<'a> Completing<'a> {
     ) -> Result<(), StoreError> {
         let exclusive = self.core.exclusive();
         let mut change = Change::default();
-        let new = self.core.put_rows(&self.rows, &mut self.absent, &mut change, &exclusive)?;
+        let new = self.core.put_rows(&self.rows, &mut self.coming, &mut change, &exclusive)?;
         for hash in new.iter().filter(|hash| self.unheld.contains(*hash)) {
             change.loosen(hash, this_hour());
         }

@@ -7,7 +7,7 @@ use std::ptr;
 use bytes::Bytes;
 
 use super::backend::{Batch, Family};
-use super::change::{Change, Moment};
+use super::change::{Change, Coming};
 pub use super::edges::Progress;
 use super::edges::{Blocks, Completing};
 use super::intents::Intent;
@@ -99,17 +99,17 @@ impl Core {
         self.pin_by(pins, Completing::new(self, self, intent, Vec::new()).telling(progress))
     }
 
-    /// The same for several pins, with blocks that are about to exist and the rows that make them
-    /// exist; they have been looked for, and absent, since that moment.
+    /// The same for several pins, with blocks that are about to exist, the rows that make them exist,
+    /// and what is known of them.
     pub(super) fn pin_with(
         &self,
         pins: &[Pin],
         source: &dyn Blocks,
         intent: &Intent,
         rows: Vec<(Multihash, IndexRow)>,
-        absent: Moment,
+        coming: Coming,
     ) -> Result<(), StoreError> {
-        self.pin_by(pins, Completing::new(self, source, intent, rows).absent_since(absent))
+        self.pin_by(pins, Completing::new(self, source, intent, rows).coming(coming))
     }
 
     /// The rows of pins stay out of the batches that are written on the way: a pin appears only when

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::backend::{Backend as _, BackendError, Family, Row};
-use super::change::Change;
+use super::change::{Change, Coming};
 use super::keys::{Figure, IndexRow, Place};
 use super::pin::Pin;
 use super::rocks::Rocks;
@@ -186,7 +186,7 @@ impl Core {
     fn put_loose(&self, rows: &[(Multihash, IndexRow)]) -> Result<usize, StoreError> {
         let exclusive = self.exclusive();
         let mut change = Change::default();
-        let new = self.put_rows(rows, &mut None, &mut change, &exclusive)?;
+        let new = self.put_rows(rows, &mut Coming::default(), &mut change, &exclusive)?;
         new.iter().for_each(|hash| change.loosen(hash, this_hour()));
         self.apply(change, &exclusive)?;
         Ok(new.len())

@@ -258,6 +258,11 @@ impl Segments {
         self.unsynced.load(Ordering::Relaxed) >= UNSYNCED_BYTES
     }
 
+    /// How much of a segment is known to be on the disk, in bytes; 0 of one that is not there.
+    pub fn synced(&self, id: u32) -> u64 {
+        self.shared().get(&id).map_or(0, |segment| segment.synced)
+    }
+
     /// Whether something was appended that nobody has synced yet.
     pub fn is_dirty(&self) -> bool {
         self.shared().values().any(|segment| segment.length > segment.synced)

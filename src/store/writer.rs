@@ -10,7 +10,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use bytes::Bytes;
 
-use super::change::Moment;
+use super::change::{Coming, Moment};
 use super::edges::{Blocks, Completing, links};
 use super::intents::Intent;
 use super::keys::{FLAG_PB_LEAF, IndexRow, Place};
@@ -53,6 +53,8 @@ pub struct Writer<'a> {
     /// Nodes among `held` in the order in which they came, with their links.
     nodes: Vec<(Cid, Vec<Cid>)>,
     links: usize,
+    /// Whether what is put is to be pinned.
+    to_be_pinned: bool,
     /// Keeps the segments in which blocks of `held` lie.
     leases: Vec<Lease<'a>>,
     /// Since when all of `held` was absent.
@@ -133,7 +135,8 @@ impl Core {
         }
         let _promise = self.make_room(bytes_of(&records))?;
         let (places, _lease) = self.segments.append(Stream::Fetched, &records)?;
-        let mut rows = Completing::new(self, self, &intent, Vec::new()).absent_since(absent);
+        let coming = Coming { absent: Some(absent), synced: false };
+        let mut rows = Completing::new(self, self, &intent, Vec::new()).coming(coming);
         for (block, place) in new.iter().zip(places) {
             rows.appear(*block.cid().hash(), row_of(block, place));
             rows.write_if_full()?;
@@ -152,6 +155,7 @@ impl Core {
             held: HashMap::new(),
             nodes: Vec::new(),
             links: 0,
+            to_be_pinned: false,
             leases: Vec::new(),
             absent: self.arrivals.moment(),
             whole: Marks::default(),
@@ -160,6 +164,13 @@ impl Core {
 }
 
 impl<'a> Writer<'a> {
+    /// Announces that all that is put is to be pinned in the end: edges are then written beside blocks.
+    /// What nobody pins is better off loose, block by block: that is how it is evicted.
+    #[must_use]
+    pub fn to_be_pinned(self) -> Self {
+        Self { to_be_pinned: true, ..self }
+    }
+
     /// Takes a block. Identity blocks carry themselves and are not stored.
     ///
     /// # Errors
@@ -214,7 +225,7 @@ impl<'a> Writer<'a> {
             false => self.settle()?,
         }
         let rows = if small { self.rows() } else { Vec::new() };
-        self.core.pin_with(pins, &self, &self.intent, rows, self.absent)
+        self.core.pin_with(pins, &self, &self.intent, rows, self.coming())
     }
 
     /// Appends what is gathered to a segment.
@@ -238,7 +249,8 @@ impl<'a> Writer<'a> {
     /// pins it is told.
     fn keep_links(&mut self, block: &Block, flags: u8) {
         let room = ROWS_HELD_MAX.saturating_sub(self.links).min(LINKS_TOGETHER);
-        if !is_leaf(block.cid().codec(), flags)
+        if self.to_be_pinned
+            && !is_leaf(block.cid().codec(), flags)
             && let Ok(links) = links(block.cid().codec(), block)
             && links.len() <= room
         {
@@ -254,22 +266,16 @@ impl<'a> Writer<'a> {
         self.append()?;
         self.core.segments.sync()?;
         let (core, intent) = (self.core, self.intent.clone());
-        let mut rows = Completing::new(core, core, &intent, Vec::new()).absent_since(self.absent);
-        let mut claimed = Marks::default();
-        for (node, children) in std::mem::take(&mut self.nodes) {
-            let whole = |child| self.is_whole_here(child) || claimed.contains(child);
-            if !children.iter().all(whole) {
-                continue;
+        let mut rows = Completing::new(core, core, &intent, Vec::new()).coming(self.coming());
+        let (mut claimed, mut left) = (Marks::default(), Vec::new());
+        for node in std::mem::take(&mut self.nodes) {
+            if !self.close(&node, &mut claimed, &mut rows)? {
+                left.push(node);
             }
-            for child in &children {
-                self.appear(child.hash(), &mut rows);
-                self.whole.remove(child);
-                claimed.insert(child);
-            }
-            self.appear(node.hash(), &mut rows);
-            self.whole.insert(&node);
-            rows.close(&node, &children);
-            rows.write_if_full()?;
+        }
+        // Archives have nodes before what they link to.
+        for node in left.iter().rev() {
+            self.close(node, &mut claimed, &mut rows)?;
         }
         self.links = 0;
         for (hash, held) in self.held.drain() {
@@ -282,8 +288,36 @@ impl<'a> Writer<'a> {
             rows.write_if_full()?;
         }
         rows.write(&mut |_| Ok(()))?;
+        self.leases.clear();
         self.absent = core.arrivals.moment();
         Ok(())
+    }
+
+    /// What is known of `held` once it is synced.
+    fn coming(&self) -> Coming {
+        Coming { absent: Some(self.absent), synced: true }
+    }
+
+    /// Writes a node with its children, if all of them are here and whole; tells whether they are.
+    fn close(
+        &mut self,
+        (node, children): &(Cid, Vec<Cid>),
+        claimed: &mut Marks,
+        rows: &mut Completing<'_>,
+    ) -> Result<bool, StoreError> {
+        if !children.iter().all(|child| self.is_whole_here(child) || claimed.contains(child)) {
+            return Ok(false);
+        }
+        for child in children {
+            self.appear(child.hash(), rows);
+            self.whole.remove(child);
+            claimed.insert(child);
+        }
+        self.appear(node.hash(), rows);
+        self.whole.insert(node);
+        rows.close(node, children);
+        rows.write_if_full()?;
+        Ok(true)
     }
 
     /// The block is to exist with the next batch, unless it does.
@@ -321,7 +355,9 @@ impl Blocks for Writer<'_> {
     fn is_whole_here(&self, cid: &Cid) -> bool {
         let held = self.held.get(cid.hash()).map(|held| is_leaf(cid.codec(), held.flags));
         let inline = || cid.hash().code() == hash::IDENTITY && !codecs::can_link(cid.codec());
-        held == Some(true) || self.whole.contains(cid) || inline()
+        // A block that was here, or became visible, may have been found damaged since.
+        let whole = || self.core.quarantined() == 0 && self.whole.contains(cid);
+        held == Some(true) || whole() || inline()
     }
 }
 

@@ -39,6 +39,9 @@ pub fn recursive(cid: &Cid) -> Pin {
 
 pub fn add(core: &Core, blocks: &[&Block], pins: &[Pin]) -> Result<(), StoreError> {
     let mut writer = core.writer();
+    if !pins.is_empty() {
+        writer = writer.to_be_pinned();
+    }
     for block in blocks {
         writer.put(block)?;
     }

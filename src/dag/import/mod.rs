@@ -202,7 +202,7 @@ impl<'w, 's> Importer<'w, 's> {
             rules: Rules { settings: profile.directories(), shape },
             pending: VecDeque::new(),
             reading: None,
-            top: shape.wrap.then(|| Tree::new(Vec::new(), keep)),
+            top: shape.wrap.then(|| Tree::new(Vec::new(), keep && shape.empty_dirs)),
             roots: Vec::new(),
         })
     }
@@ -360,8 +360,8 @@ impl<'w, 's> Importer<'w, 's> {
             return Ok(());
         }
         let (root, inside) = path.split_at(above);
-        let keep = self.blocks.keep;
-        let tree = self.top.get_or_insert_with(|| Tree::new(root.to_vec(), keep));
+        let early = self.blocks.keep && self.shape.empty_dirs;
+        let tree = self.top.get_or_insert_with(|| Tree::new(root.to_vec(), early));
         tree.place(inside, placed, &self.rules, &mut self.blocks)
     }
 

@@ -68,14 +68,36 @@ pub struct Tree {
 /// told.
 type Finished = BTreeMap<Spot, (Child, Meta)>;
 
-/// A path; what lies below a folder comes before it.
+/// A path, its names joined: there is one for each folder, however deep. What lies below a folder comes
+/// before it.
 #[derive(PartialEq, Eq)]
-struct Spot(Vec<Bytes>);
+struct Spot(Bytes);
+
+impl Spot {
+    fn of(path: &[Bytes]) -> Self {
+        Self(path.join(&b'/').into())
+    }
+
+    /// The names in it; none in the path of a root without one.
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split(|byte| *byte == b'/').filter(|name| !name.is_empty())
+    }
+
+    fn path(&self) -> Vec<Bytes> {
+        self.names().map(|name| self.0.slice_ref(name)).collect()
+    }
+}
 
 impl Ord for Spot {
     fn cmp(&self, other: &Self) -> Ordering {
-        let differs = self.0.iter().zip(&other.0).map(|(a, b)| a.cmp(b)).find(|o| o.is_ne());
-        differs.unwrap_or_else(|| other.0.len().cmp(&self.0.len()))
+        let (mut own, mut others) = (self.names(), other.names());
+        loop {
+            match (own.next(), others.next()) {
+                (Some(a), Some(b)) if a == b => {}
+                (Some(a), Some(b)) => return a.cmp(b),
+                (a, b) => return b.is_some().cmp(&a.is_some()),
+            }
+        }
     }
 }
 
@@ -111,8 +133,8 @@ struct Finishing<'a> {
 }
 
 impl Tree {
-    /// The root with this path. With `early`, folders are finished when the source leaves them; nodes
-    /// must be kept for that.
+    /// The root with this path. With `early`, folders are finished when the source leaves them: nodes
+    /// must be kept for that, and so must folders without entries, which may get some.
     pub fn new(path: Vec<Bytes>, early: bool) -> Self {
         let (top, finished) = (Folder::default(), Finished::new());
         Self { path, top, finished, in_order: early }
@@ -161,7 +183,7 @@ impl Tree {
             }
             if let Some(Below::Finished) = at.below.get(name) {
                 *in_order = false;
-                let spot = Spot(spot(depth + 1));
+                let spot = Spot::of(&spot(depth + 1));
                 let folder = Folder::read_back(spot, finished, nodes)?;
                 at.below.insert(name.clone(), Below::Open(Box::new(folder)));
             }
@@ -194,14 +216,14 @@ impl Tree {
         let Self { mut path, top, mut finished, .. } = self;
         let finishing = &mut Finishing { rules, finished: &mut finished, nodes };
         let root = top.finish(&mut path, finishing)?;
-        finished.iter().try_for_each(|(Spot(path), (child, own))| tell(path, *child, *own))?;
+        let mut told = finished.iter();
+        told.try_for_each(|(spot, (child, own))| tell(&spot.path(), *child, *own))?;
         Ok(root)
     }
 }
 
 impl Folder {
-    /// The source has left the folder it was in below this one, which is at `path`: finishes it. One
-    /// that may be left out is not decided on before the end.
+    /// The source has left the folder it was in below this one, which is at `path`: finishes it.
     fn leave(
         &mut self,
         path: &mut Vec<Bytes>,
@@ -209,9 +231,6 @@ impl Folder {
     ) -> Result<(), ImportError> {
         let Some(name) = self.last.take() else { return Ok(()) };
         let Some(Below::Open(folder)) = self.below.get_mut(&name) else { return Ok(()) };
-        if folder.is_empty() && !finishing.rules.shape.empty_dirs {
-            return Ok(());
-        }
         path.push(name.clone());
         std::mem::take(folder.as_mut()).finish(path, finishing)?;
         path.pop();
@@ -234,9 +253,7 @@ impl Folder {
                     None
                 }
                 Below::Open(folder) => Some(folder.finish(path, finishing)?),
-                Below::Finished => {
-                    finishing.finished.get(&Spot(path.clone())).map(|(child, _)| *child)
-                }
+                Below::Finished => finishing.finished.get(&Spot::of(path)).map(|(child, _)| *child),
             };
             path.pop();
             if let Some(child) = child {
@@ -253,7 +270,7 @@ impl Folder {
             }
             other => other,
         })?;
-        finished.insert(Spot(path.clone()), (child, own));
+        finished.insert(Spot::of(path), (child, own));
         Ok(child)
     }
 
@@ -265,7 +282,7 @@ impl Folder {
     ) -> Result<Self, ImportError> {
         let Some((root, own)) = finished.remove(&spot) else { return Ok(Self::default()) };
         let mut folder = Self { own, ..Self::default() };
-        let Spot(mut path) = spot;
+        let mut path = spot.path();
         let mut shards = vec![(root.cid, 0)];
         while let Some((cid, depth)) = shards.pop() {
             for found in links_of(as_unixfs(&nodes.get(&cid)?)?)? {
@@ -276,7 +293,7 @@ impl Folder {
                     Found::Shard(cid) => shards.push((cid, depth + 1)),
                     Found::Entry(entry) => {
                         path.push(entry.name.clone());
-                        let below = Spot(path.clone());
+                        let below = Spot::of(&path);
                         path.pop();
                         if finished.contains_key(&below) {
                             folder.below.insert(entry.name, Below::Finished);
