@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(core.index_row(&keys::block(&hash)).unwrap(), Some(fetched));
         put_ours(&core);
         assert_eq!(core.index_row(&keys::block(&hash)).unwrap(), Some(ours));
-        assert_eq!(core.totals(), (record::length(&hash, 5), 1));
+        assert_eq!(core.totals(), (1, record::length(&hash, 5)));
         // On the disk, it stays as it is.
         let (_, put_again) = put(Stream::Added, Coming { absent: None, synced: true });
         put_again(&core);

@@ -235,8 +235,8 @@ impl<'a> Completing<'a> {
 
     /// An edge or a pin holds the block from this batch on.
     pub(super) fn claim(&mut self, hash: &Multihash) {
-        let unwritten = self.unheld.remove(hash) | self.closed.remove(hash);
-        if !unwritten {
+        self.closed.remove(hash);
+        if !self.unheld.remove(hash) {
             // It nearly always has a row, so none is looked for: that costs more than to delete it.
             self.edges.delete(Family::Loose, keys::block(hash));
         }
