@@ -71,10 +71,21 @@ pub fn contact(dht: &Dht) -> Contact {
 }
 
 impl Line {
+    /// The node that is dialled. Identify tells it who dialled, as on every connection: without
+    /// that, those in the middle learn of nobody who came after them, and one lookup in some
+    /// hundred ends among peers that another never heard of.
     fn dial(&self, peer: &PeerId) -> Result<Dht, RpcError> {
         let gone = || RpcError::Dial("nobody there".to_owned());
-        let shared = self.network.lock().get(peer).and_then(Weak::upgrade).ok_or_else(gone)?;
-        Ok(Dht { shared })
+        let dialled = self.node(peer).ok_or_else(gone)?;
+        if let Some(own) = self.node(&self.local) {
+            dialled.on_peer(self.local, &own.own_addrs(), own.is_server());
+        }
+        Ok(dialled)
+    }
+
+    fn node(&self, peer: &PeerId) -> Option<Dht> {
+        let shared = self.network.lock().get(peer).and_then(Weak::upgrade)?;
+        Some(Dht { shared })
     }
 }
 
