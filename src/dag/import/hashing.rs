@@ -1,5 +1,8 @@
 //! Hashing on every core, results in the order of submission.
 //!
+//! Whoever submits hashes, too, instead of waiting: a thread for each core beside it would leave three on
+//! two cores, which take turns and leave one of them idle in between.
+//!
 //! Small leaves travel together: handing one over costs more than hashing it.
 
 use std::collections::VecDeque;
@@ -24,6 +27,8 @@ const BATCH_LEAVES: usize = 128;
 /// A leaf, and the bytes of content in it.
 type Hashed = Result<(Block, usize), CidError>;
 
+type Inbox = Mutex<Receiver<Job>>;
+
 struct Job {
     leaves: Vec<(Prefix, Framed)>,
     reply: SyncSender<Vec<Hashed>>,
@@ -32,6 +37,7 @@ struct Job {
 /// Threads that hash; they end when this is dropped.
 pub struct Hashers {
     jobs: Option<SyncSender<Job>>,
+    inbox: Arc<Inbox>,
     threads: Vec<JoinHandle<()>>,
     gathered: Vec<(Prefix, Framed)>,
     gathered_bytes: usize,
@@ -41,7 +47,7 @@ pub struct Hashers {
 }
 
 impl Hashers {
-    /// One thread a core.
+    /// One thread a core, without the one that submits.
     ///
     /// # Errors
     /// When the system refuses a thread.
@@ -51,12 +57,13 @@ impl Hashers {
         let (jobs, inbox) = sync_channel::<Job>(most);
         let inbox = Arc::new(Mutex::new(inbox));
         let mut threads = Vec::with_capacity(cores);
-        for n in 0..cores {
+        for n in 1..cores.max(2) {
             let inbox = Arc::clone(&inbox);
             threads.push(task::thread(&format!("hash-{n}"), move || work(&inbox))?);
         }
         Ok(Self {
             jobs: Some(jobs),
+            inbox,
             threads,
             gathered: Vec::new(),
             gathered_bytes: 0,
@@ -100,10 +107,14 @@ impl Hashers {
                 self.flush();
             }
             let Some(next) = self.flying.front() else { return Ok(None) };
-            let landed = match all || self.flying.len() >= self.most {
-                true => next.recv().map_err(|_| TryRecvError::Disconnected),
-                false => next.try_recv(),
-            };
+            let mut landed = next.try_recv();
+            let full = all || self.flying.len() >= self.most;
+            if full && matches!(landed, Err(TryRecvError::Empty)) {
+                if self.lends_a_hand() {
+                    continue;
+                }
+                landed = next.recv().map_err(|_| TryRecvError::Disconnected);
+            }
             match landed {
                 Ok(landed) => self.landed = landed.into_iter(),
                 Err(TryRecvError::Empty) => return Ok(None),
@@ -113,6 +124,13 @@ impl Hashers {
             }
             self.flying.pop_front();
         }
+    }
+
+    /// Hashes what no thread has begun with; `false` when there is nothing.
+    fn lends_a_hand(&self) -> bool {
+        // A thread that has the lock waits for a job: there is none.
+        let job = self.inbox.try_lock().ok().and_then(|inbox| inbox.try_recv().ok());
+        job.map(hash).is_some()
     }
 }
 
@@ -127,14 +145,18 @@ impl Drop for Hashers {
 }
 
 /// Takes jobs until the last sender is gone.
-fn work(inbox: &Mutex<Receiver<Job>>) {
+fn work(inbox: &Inbox) {
     loop {
         let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { leaves, reply }) = job else { return };
-        let hash = |(prefix, framed): (Prefix, Framed)| {
-            Block::hashed(prefix, framed.block).map(|block| (block, framed.content))
-        };
-        // Nobody waits any more when the import has failed.
-        let _ = reply.send(leaves.into_iter().map(hash).collect());
+        let Ok(job) = job else { return };
+        hash(job);
     }
+}
+
+fn hash(Job { leaves, reply }: Job) {
+    let hash = |(prefix, framed): (Prefix, Framed)| {
+        Block::hashed(prefix, framed.block).map(|block| (block, framed.content))
+    };
+    // Nobody waits any more when the import has failed.
+    let _ = reply.send(leaves.into_iter().map(hash).collect());
 }
