@@ -291,5 +291,6 @@ async fn socket(global: &Global, root: &Path) -> Result<Option<Socket>, CliError
         return Socket::connect(&address, secret).await.map(Some).map_err(refused);
     }
     let Ok(text) = std::fs::read_to_string(root.join(daemon::API_FILE)) else { return Ok(None) };
-    Ok(Socket::connect(&parse(&text)?, secret).await.ok())
+    let socket = Socket::connect(&parse(&text)?, secret).await.ok();
+    Ok(socket.map(|socket| socket.handing(root)))
 }

@@ -1,6 +1,8 @@
 //! The RPC over a socket, as a client: to the daemon of this repository, or to one that was named.
 
+use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream, StreamExt as _};
@@ -16,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::output::CliError;
 use super::upload;
 use crate::http::Address;
+use crate::rpc::http::handover::Giver;
 use crate::rpc::{self, Body, Lines, Reply};
 use crate::task;
 
@@ -28,6 +31,8 @@ pub struct Socket {
     sender: tokio::sync::Mutex<SendRequest<Upload>>,
     address: Address,
     authorization: Option<String>,
+    /// To a daemon that takes files; what was handed over waits for as long as this is here.
+    giver: Option<Arc<Giver>>,
 }
 
 impl Socket {
@@ -40,7 +45,12 @@ impl Socket {
         authorization: Option<String>,
     ) -> std::io::Result<Self> {
         let sender = tokio::sync::Mutex::new(reach(address).await?);
-        Ok(Self { sender, address: address.clone(), authorization })
+        Ok(Self { sender, address: address.clone(), authorization, giver: None })
+    }
+
+    /// The same socket; its daemon has the repository at `root`, and may be handed files.
+    pub fn handing(self, root: &Path) -> Self {
+        Self { giver: Some(Arc::new(Giver::new(root))), ..self }
     }
 
     /// What [`Self::connect`] takes, for another connection to the same daemon.
@@ -64,7 +74,7 @@ impl Socket {
         let body = match body {
             Body::None => Empty::new().map_err(|never| match never {}).boxed_unsync(),
             Body::Files(source) => {
-                let (kind, pieces) = upload::multipart(source);
+                let (kind, pieces) = upload::multipart(source, self.giver.clone());
                 request = request.header(CONTENT_TYPE, kind);
                 StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
             }

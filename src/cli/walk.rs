@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use super::ignore::Ignore;
 use super::output::safe;
-use crate::node::{Content, Entry, Meta, Mtime, Source};
+use crate::node::{Content, Entry, Meta, Mtime, Opened, Source};
 
 /// How a walk goes.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +107,7 @@ pub fn streams(files: &[PathBuf]) -> io::Result<Source> {
     let open = |at: PathBuf| {
         let file = File::open(&at).map_err(|e| named("open", &at, &e))?;
         let path = vec![Bytes::copy_from_slice(at.as_os_str().as_bytes())];
-        let content = Content::File(Box::new(Named { file, at }));
+        let content = Content::Open(Opened { file, at });
         Ok(Entry { path, content, meta: Meta::NONE })
     };
     let files: Vec<PathBuf> = files.into();
@@ -150,7 +150,7 @@ fn open(found: Found) -> io::Result<Entry> {
         }
         Kind::File => {
             let file = File::open(&at).map_err(|e| named("open", &at, &e))?;
-            Content::File(Box::new(Named { file, at }))
+            Content::Open(Opened { file, at })
         }
     };
     Ok(Entry { path, content, meta })
@@ -294,24 +294,11 @@ fn is_stdin(root: &Path) -> bool {
     root == Path::new("-")
 }
 
-/// A file whose errors tell its name.
-struct Named {
-    file: File,
-    at: PathBuf,
-}
-
-impl Read for Named {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buf).map_err(|e| named("read", &self.at, &e))
-    }
-}
-
 /// An error as Go prints it: what was tried, on what, and why it failed.
 fn named(verb: &str, at: &Path, error: &io::Error) -> io::Error {
     let why = match error.kind() {
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::Interrupted => return io::ErrorKind::Interrupted.into(),
         _ => error.to_string(),
     };
     io::Error::new(error.kind(), format!("{verb} {}: {why}", shown(at)))

@@ -23,6 +23,7 @@ use crate::net;
 use crate::node::{KUBO_LEVEL, KUBO_REPO, Node};
 use crate::rpc::Router;
 use crate::rpc::http::Service;
+use crate::rpc::http::handover::{Counter, Desk};
 use crate::store::{Store, StoreError, Tuning};
 use crate::task;
 use online::Online;
@@ -198,8 +199,10 @@ impl Daemon {
         let daemon =
             Self { root: root.to_owned(), router, stop, serving: TaskTracker::new(), online };
         task::track(&daemon.serving, node.clone().tend(tend, daemon.stop.clone()));
+        let desk = desk(&daemon);
         for api in apis {
-            let service = Service::new(daemon.router.clone(), guard.clone(), metrics.clone());
+            let (router, metrics) = (daemon.router.clone(), metrics.clone());
+            let service = Service::new(router, guard.clone(), metrics, desk.clone());
             task::track(&daemon.serving, api.serve(service, daemon.stop.clone()));
         }
         for gateway in gateways {
@@ -250,6 +253,19 @@ impl Daemon {
         // The last handle: the store is flushed and closed.
         drop(self.router);
     }
+}
+
+/// Where commands of this machine hand files over, if they can.
+fn desk(daemon: &Daemon) -> Desk {
+    let desk = Desk::default();
+    match Counter::open(&daemon.root) {
+        Ok(counter) => {
+            let serving = desk.clone().serve(counter, daemon.stop.clone());
+            task::track(&daemon.serving, serving);
+        }
+        Err(error) => tracing::debug!(%error, "files are not handed over but sent"),
+    }
+    desk
 }
 
 /// Where the swarm listens, in Kubo's words: each host and port once, with what listens there.

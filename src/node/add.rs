@@ -88,7 +88,8 @@ fn import(
     let mut last = None;
     let mut listen = |event: Event| -> Result<(), ImportError> {
         if matches!(event, Event::Progress { .. }) && !options.progress {
-            return Ok(());
+            // Nothing else would tell that the caller is gone while one large file is read.
+            return (!out.is_closed()).then_some(()).ok_or(ImportError::Cancelled);
         }
         // The last event tells the root: it is held back until the root is durable.
         match last.replace(event) {

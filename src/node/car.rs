@@ -7,7 +7,7 @@ use super::pin::not_found;
 use super::{Error, Node, RESULTS, Results};
 use crate::dag::car::{CarImport, CarImportError};
 use crate::dag::export::Pieces;
-use crate::dag::import::{Content, Entry, Source};
+use crate::dag::import::{Entry, Source};
 pub use crate::dag::part::{Extent, Scope, Span};
 use crate::ipld::cid::Cid;
 use crate::ipld::path::Path;
@@ -142,7 +142,7 @@ fn import(
     for entry in source {
         let Entry { path, content, .. } = entry.map_err(CarImportError::Source)?;
         let names: Vec<_> = path.iter().map(|name| String::from_utf8_lossy(name)).collect();
-        let Content::File(reader) = content else {
+        let Some(reader) = content.into_reader() else {
             return Err(Error::Invalid(format!("{:?} is not a file", names.join("/"))));
         };
         import.read(&names.join("/"), reader, options.allow_big_block, &mut writer)?;

@@ -33,7 +33,7 @@ use crate::dag::Dag;
 use crate::store::Store;
 use crate::unixfs::profile::Profile;
 // What a mouth hands in and gets back, so that it need not know the rooms below.
-pub use crate::dag::import::{Content, Entry, Source};
+pub use crate::dag::import::{Content, Entry, Opened, Source};
 pub use crate::dag::resolve::Resolved;
 pub use crate::dag::tree::{About, Entries, What};
 pub use crate::dag::walk::Step;

@@ -10,7 +10,7 @@ use super::{Args, Body, Error, Reply, Router};
 use crate::ipld::cid;
 use crate::ipld::path::Path;
 use crate::node::block::BlockPutOptions;
-use crate::node::{Content, Entry, Source};
+use crate::node::{Entry, Source};
 use crate::task;
 
 /// Most bytes taken for one block even with `--allow-big-block`: no upload grows memory further.
@@ -60,7 +60,7 @@ pub(super) async fn next_whole(
 /// All of one uploaded file.
 fn whole(entry: std::io::Result<Entry>) -> Result<bytes::Bytes, Error> {
     let failed = |e: std::io::Error| Error { message: e.to_string(), client: false };
-    let Content::File(reader) = entry.map_err(failed)?.content else {
+    let Some(reader) = entry.map_err(failed)?.content.into_reader() else {
         return Err(Error::invalid("a block is a file, not a folder"));
     };
     let mut data = Vec::new();

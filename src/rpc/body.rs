@@ -3,7 +3,6 @@
 use std::io::Read as _;
 
 use super::{Body, Error};
-use crate::node::Content;
 use crate::task;
 
 /// All of the first uploaded file, which is to have at most `most` bytes.
@@ -20,7 +19,7 @@ pub async fn file(body: Body, most: u64) -> Result<Vec<u8>, Error> {
         let Some(entry) = source.next() else {
             return Err(Error::invalid("expected a file"));
         };
-        let Content::File(reader) = entry.map_err(unread)?.content else {
+        let Some(reader) = entry.map_err(unread)?.content.into_reader() else {
             return Err(Error::invalid("expected a file, not a folder"));
         };
         let mut data = Vec::new();

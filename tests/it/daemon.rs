@@ -299,3 +299,59 @@ fn adding_a_gib_through_the_daemon_takes_bounded_memory() {
     println!("1 GiB through the daemon: {time:?}, {ratio:.2} times dd, {} MiB", both >> 20);
     assert!(both <= 250 << 20, "{} MiB", both >> 20);
 }
+
+/// What a process has open below a folder.
+fn open_below(pid: u32, folder: &Path) -> Vec<std::path::PathBuf> {
+    let all = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links = all.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    links.filter(|path| path.starts_with(folder)).collect()
+}
+
+#[test]
+fn large_files_are_handed_over_and_let_go() {
+    let repo = Repo::for_daemon();
+    // More than may wait, and small ones between.
+    for n in 0..40 {
+        repo.file(format!("d/large-{n:02}"), keystream(&format!("large {n}"), 300 << 10));
+        repo.file(format!("d/large-{n:02}.note"), format!("{n}"));
+    }
+    let folder = repo.path("d");
+    let alone = Repo::new();
+    let cid = alone.ok(["add", "-r", "-n", "-Q", folder.to_str().unwrap()]);
+    let daemon = Daemon::offline(&repo);
+    assert_eq!(repo.ok(["add", "-r", "-Q", "d"]), cid);
+    assert!(open_below(daemon.pid(), &folder).is_empty());
+    // One that takes long: it is open in the daemon, and no longer when the command is gone.
+    let endless = repo.path("endless");
+    fs::File::create(&endless).unwrap().set_len(1 << 40).unwrap();
+    let mut adding = repo.command(["add", "-Q", "endless"]).spawn().unwrap();
+    let until = |open: bool| {
+        let since = Instant::now();
+        while open_below(daemon.pid(), &endless).is_empty() == open {
+            assert!(since.elapsed() < Duration::from_secs(30), "open: {open}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until(true);
+    adding.kill().unwrap();
+    adding.wait().unwrap();
+    until(false);
+    // Where nothing takes them, files are sent.
+    fs::remove_file(repo.root().join("files.sock")).unwrap();
+    assert_eq!(repo.ok(["add", "-r", "-Q", "d"]), cid);
+    daemon.kill();
+    let daemon = Daemon::offline(&repo);
+    assert!(repo.root().join("files.sock").exists());
+    assert_eq!(repo.ok(["add", "-r", "-Q", "d"]), cid);
+    // Nor does it wait for what it reads itself.
+    let mut adding = repo.command(["add", "-Q", "endless"]).spawn().unwrap();
+    let since = Instant::now();
+    while open_below(daemon.pid(), &endless).is_empty() {
+        assert!(since.elapsed() < Duration::from_secs(30), "it is not handed over");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (status, time) = daemon.stop();
+    assert!(status.success() && time < Duration::from_secs(20), "{status} after {time:?}");
+    assert!(!adding.wait().unwrap().success());
+    assert!(!repo.root().join("files.sock").exists());
+}

@@ -66,7 +66,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What one room may take of another when that is not all of it: names, or endings after a `*`.
 const PARTS: &[(&str, &str, &[&str])] =
-    &[("cli", "node", &["*Options", "Source", "Entry", "Content", "Meta", "Mtime"])];
+    &[("cli", "node", &["*Options", "Source", "Entry", "Content", "Meta", "Mtime", "Opened"])];
 
 /// Files that read bytes from strangers: a panic in them is a remote crash.
 const STRANGERS: &[&str] = &[

@@ -13,7 +13,9 @@ mod tests;
 mod tree;
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -49,12 +51,47 @@ pub struct Entry {
 
 /// What an entry is.
 pub enum Content {
-    /// A file. Opened when its turn comes.
+    /// A file whose bytes come from somewhere. Opened when its turn comes.
     File(Box<dyn Read + Send>),
+    /// A file of this machine, opened when its turn comes.
+    Open(Opened),
     /// A folder, which may have entries of its own.
     Directory,
     /// A symlink to this target.
     Symlink(Bytes),
+}
+
+impl Content {
+    /// What a file is read from; `None` for what is no file.
+    pub fn into_reader(self) -> Option<Box<dyn Read + Send>> {
+        match self {
+            Self::File(reader) => Some(reader),
+            Self::Open(opened) => Some(Box::new(opened)),
+            Self::Directory | Self::Symlink(_) => None,
+        }
+    }
+}
+
+/// A file of this machine, read from where it stands. Its errors tell its name.
+#[derive(Debug)]
+pub struct Opened {
+    /// The file.
+    pub file: File,
+    /// What it is called in errors.
+    pub at: PathBuf,
+}
+
+impl Read for Opened {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buf).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => unread(&self.at, &error),
+        })
+    }
+}
+
+fn unread(at: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("read {at:?}: {error}"))
 }
 
 /// Entries, those of one top name together, the top itself first if it comes at all; an error ends
@@ -222,6 +259,14 @@ impl<'w, 's> Importer<'w, 's> {
                     self.pending.push_back(Pending::Done(path, child, meta));
                 }
                 Content::File(reader) => self.file(reader, path, meta, listen)?,
+                Content::Open(Opened { file, at }) => {
+                    // The file itself: read into memory that was not cleared for it.
+                    let read = self.file(Box::new(file), path, meta, listen);
+                    read.map_err(|error| match error {
+                        ImportError::Source(error) => unread(&at, &error).into(),
+                        other => other,
+                    })?;
+                }
             }
             self.advance(self.pending.len() >= PENDING_MAX, listen)?;
         }

@@ -14,6 +14,7 @@
 )]
 
 pub mod guard;
+pub mod handover;
 pub mod multipart;
 mod observe;
 mod reply;
@@ -31,6 +32,7 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use tokio::sync::Semaphore;
 
 use self::guard::Guard;
+use self::handover::Desk;
 use self::observe::Answering;
 use self::reply::Outgoing;
 use super::{Body, Router, scopes};
@@ -59,13 +61,14 @@ pub struct Service {
     guard: Arc<Guard>,
     metrics: Metrics,
     uploads: Arc<Semaphore>,
+    desk: Desk,
 }
 
 impl Service {
-    /// A service over a router.
-    pub fn new(router: Router, guard: Guard, metrics: Metrics) -> Self {
+    /// A service over a router; uploads may name files of `desk`.
+    pub fn new(router: Router, guard: Guard, metrics: Metrics, desk: Desk) -> Self {
         let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
-        Self { router, guard: Arc::new(guard), metrics, uploads }
+        Self { router, guard: Arc::new(guard), metrics, uploads, desk }
     }
 
     /// Answers a request; what comes with the reply is to be kept until it has been sent.
@@ -86,7 +89,8 @@ impl Service {
         let body = match multipart::boundary(request.headers()) {
             Some(boundary) => {
                 answering.keep(Arc::clone(&self.uploads).acquire_owned().await.ok());
-                Body::Files(multipart::entries(request.into_body(), boundary, end.clone()))
+                let desk = self.desk.clone();
+                Body::Files(multipart::entries(request.into_body(), boundary, desk, end.clone()))
             }
             None => {
                 end.note(request.body());

@@ -30,8 +30,9 @@ use hyper::header::CONTENT_TYPE;
 use multer::{Field, Multipart};
 use tokio::sync::mpsc;
 
+use super::handover::{self, Desk};
 use super::{BodyEnd, Incoming};
-use crate::node::{Content, Entry, Meta, Source};
+use crate::node::{Content, Entry, Meta, Opened, Source};
 use crate::rpc::mode;
 use crate::task;
 
@@ -62,11 +63,11 @@ pub fn boundary(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The entries of a multipart body, as they arrive; `end` tells when all of it was read.
-pub(super) fn entries(body: Incoming, boundary: String, end: BodyEnd) -> Source {
+pub(super) fn entries(body: Incoming, boundary: String, desk: Desk, end: BodyEnd) -> Source {
     let (out, inbox) = mpsc::channel(ENTRIES);
     task::detach(async move {
         let mut data = pin!(super::data(body, end));
-        let parsed = parse(data.as_mut(), boundary, &out).await;
+        let parsed = parse(data.as_mut(), boundary, &desk, &out).await;
         match parsed {
             Ok(true) => read_to_end(data).await,
             Ok(false) => {
@@ -188,6 +189,7 @@ fn within(piece: Parts, held: &AtomicUsize) -> io::Result<Bytes> {
 pub async fn parse(
     data: Pin<&mut (impl Stream<Item = Parts> + Send)>,
     boundary: String,
+    desk: &Desk,
     out: &mpsc::Sender<io::Result<Entry>>,
 ) -> io::Result<bool> {
     let intake = Intake::default();
@@ -195,7 +197,7 @@ pub async fn parse(
     let out = &Outlet { to: out, intake: &intake };
     while let Some(field) = in_time(parts.next_field()).await? {
         intake.gave();
-        let path = path_of(&field)?;
+        let mut path = path_of(&field)?;
         let meta = mode::read(field.name().unwrap_or_default());
         let meta = meta.map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
         let kind = field.content_type().map(|mime| mime.essence_str().to_owned());
@@ -203,10 +205,15 @@ pub async fn parse(
             Some("application/x-directory") => Content::Directory,
             Some("application/symlink") => Content::Symlink(target(field).await?),
             _ => {
-                if !file((path, meta), field, out).await? {
-                    return Ok(false);
+                // A file may be without a name.
+                if path.is_empty() {
+                    path.push(Bytes::new());
                 }
-                continue;
+                match handed(&field, desk)? {
+                    Some(opened) => Content::Open(opened),
+                    None if file((path, meta), field, out).await? => continue,
+                    None => return Ok(false),
+                }
             }
         };
         // The root of an upload may be sent as a folder without a name: it adds nothing.
@@ -217,13 +224,24 @@ pub async fn parse(
     Ok(true)
 }
 
-/// Hands a file over and feeds it; tells whether the import still takes entries.
+/// The file of a part that names one on the desk.
+fn handed(field: &Field<'_>, desk: &Desk) -> io::Result<Option<Opened>> {
+    let Some(name) = field.headers().get(handover::HEADER) else { return Ok(None) };
+    let file = name.to_str().ok().and_then(|name| desk.take(name));
+    let unknown = || {
+        let text = format!("broken upload: no file was handed over as {name:?}");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    };
+    let at = field.file_name().unwrap_or_default().into();
+    Ok(Some(Opened { file: file.ok_or_else(unknown)?, at }))
+}
+
+/// Gives a file to the import and feeds it; tells whether the import still takes entries.
 async fn file(
     (path, meta): (Vec<Bytes>, Meta),
     mut field: Field<'_>,
     out: &Outlet<'_>,
 ) -> io::Result<bool> {
-    let path = if path.is_empty() { vec![Bytes::new()] } else { path };
     let (feed, inbox) = mpsc::channel(PIECES);
     let reader = Pieces { inbox, current: Bytes::new(), ended: false };
     let content = Content::File(Box::new(reader));
@@ -327,7 +345,7 @@ mod tests {
             Ok(if came == 1 { Bytes::from_static(b"--x\r\nA: ") } else { piece.clone() })
         });
         let (out, _inbox) = mpsc::channel(ENTRIES);
-        let parsed = parse(pin!(endless).as_mut(), "x".to_owned(), &out).await;
+        let parsed = parse(pin!(endless).as_mut(), "x".to_owned(), &Desk::default(), &out).await;
         let told = parsed.unwrap_err().to_string();
         assert!(told.contains("the head of a part does not end"), "{told}");
         assert!(came <= 2 + (HELD_MAX_BYTES >> 16), "{came} pieces came");
@@ -344,7 +362,8 @@ mod tests {
         });
         let (out, mut inbox) = mpsc::channel(ENTRIES);
         let mut endless = pin!(endless);
-        let parsing = parse(endless.as_mut(), "x".to_owned(), &out);
+        let desk = Desk::default();
+        let parsing = parse(endless.as_mut(), "x".to_owned(), &desk, &out);
         let taking = async {
             for _ in 0..100 {
                 inbox.recv().await.unwrap().unwrap();
@@ -379,10 +398,27 @@ mod tests {
             io::copy(&mut file, &mut io::sink()).unwrap()
         });
         let mut data = pin!(data);
-        let parsing = parse(data.as_mut(), "x".to_owned(), &out);
+        let desk = Desk::default();
+        let parsing = parse(data.as_mut(), "x".to_owned(), &desk, &out);
         let (parsed, read) = futures_util::future::join(parsing, reading).await;
         assert!(parsed.unwrap());
         assert_eq!(read, 2 * HELD_MAX_BYTES as u64);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_nobody_handed_over_is_refused_by_its_name() {
+        for name in ["00112233445566778899aabbccddeeff", "", "x"] {
+            let body = format!(
+                "--x\r\nContent-Disposition: a; filename=b\r\n{}: {name}\r\n\r\n\r\n--x--\r\n",
+                handover::HEADER
+            );
+            let mut data = pin!(stream::iter([Ok::<_, hyper::Error>(Bytes::from(body))]));
+            let (out, _inbox) = mpsc::channel(ENTRIES);
+            let parsed = parse(data.as_mut(), "x".to_owned(), &Desk::default(), &out).await;
+            let told = parsed.unwrap_err().to_string();
+            let expected = format!("no file was handed over as \"{name}\"");
+            assert!(told.contains(&expected), "{told}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::unixfs::node::{Leaf, leaf_frame};
 
@@ -45,7 +45,7 @@ impl<R: Read> Fixed<R> {
             return Ok(None);
         }
         let frame = self.head.len() + self.tail.len();
-        let mut buffer = BytesMut::with_capacity(self.least() + frame);
+        let mut buffer = Vec::with_capacity(self.least() + frame);
         buffer.extend_from_slice(&self.head);
         let content = self.fill(&mut buffer)?;
         self.done = content < self.size;
@@ -56,7 +56,7 @@ impl<R: Read> Fixed<R> {
         let block = match content == self.size {
             true => {
                 buffer.extend_from_slice(&self.tail);
-                buffer.freeze()
+                buffer.into()
             }
             false => self.reframe(&buffer, content),
         };
@@ -68,30 +68,21 @@ impl<R: Read> Fixed<R> {
         if self.first { self.size.min(FIRST_READ_BYTES) } else { self.size }
     }
 
-    /// Reads until the chunk is full or the reader ends.
-    fn fill(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let start = buffer.len();
-        // Most files are small: a whole chunk of zeros would cost more than what is in them.
-        buffer.resize(start + self.least(), 0);
-        let mut filled = 0;
-        while filled < self.size {
-            if start + filled == buffer.len() {
-                buffer.reserve(self.size - filled + self.tail.len());
-                buffer.resize(start + self.size, 0);
-            }
-            match self.reader.read(&mut buffer[start + filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
+    /// Reads until the chunk is full or the reader ends: into memory that nobody cleared before.
+    fn fill(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        // Most files are small: they want no room for a whole chunk.
+        let least = self.least();
+        let filled = self.reader.by_ref().take(least as u64).read_to_end(buffer)?;
+        if filled < least || least == self.size {
+            return Ok(filled);
         }
-        buffer.truncate(start + filled);
-        Ok(filled)
+        let rest = self.size - least;
+        buffer.reserve_exact(rest + self.tail.len());
+        Ok(filled + self.reader.by_ref().take(rest as u64).read_to_end(buffer)?)
     }
 
     /// The last, shorter chunk wants a shorter frame: the only bytes of a file copied here.
-    fn reframe(&self, buffer: &BytesMut, content: usize) -> Bytes {
+    fn reframe(&self, buffer: &[u8], content: usize) -> Bytes {
         let body = &buffer[self.head.len()..];
         let (head, tail) = leaf_frame(self.leaf, content);
         [&head, body, &tail].concat().into()

@@ -16,6 +16,7 @@ use henge::ipns::time::Moment;
 use henge::node::{Content, Entry};
 use henge::routing::dht::validate::validate;
 use henge::routing::dht::wire::{Contact, Kind, Message, split_frame};
+use henge::rpc::http::handover::Desk;
 use henge::rpc::http::multipart::parse;
 use henge::store::keys::record::{AddressRow, PeerRow, ProviderRow, TimedHash, ValueRow};
 use henge::store::keys::{Figure, IndexRow};
@@ -297,7 +298,8 @@ fn upload(input: &[u8]) -> String {
         let pieces: Vec<Result<Bytes, hyper::Error>> =
             input.chunks(4096).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let mut data = std::pin::pin!(stream::iter(pieces));
-        let parsed = runtime.block_on(parse(data.as_mut(), BOUNDARY.to_owned(), &out));
+        let parsed =
+            runtime.block_on(parse(data.as_mut(), BOUNDARY.to_owned(), &Desk::default(), &out));
         drop(out);
         let (entries, bytes) = reader.join().unwrap();
         assert!(bytes <= input.len());

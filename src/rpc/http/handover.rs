@@ -1,0 +1,391 @@
+//! Open files, handed from a command to the daemon of the same repository.
+//!
+//! The bytes of an upload are copied into a socket, out of it and through the parser of its parts: on
+//! one machine all that is for nothing, and costs more than the store does. A command that has a file
+//! open hands its descriptor over, on a Unix socket in the repository (unix(7), `SCM_RIGHTS`), and
+//! names it in the upload where its bytes would be. Whoever may open that socket may read the
+//! repository; what is handed over is read, and nothing else.
+//!
+//! The exchange: a name of 16 random bytes with one descriptor; one byte back, [`TAKEN`] or not. A file
+//! that was not taken is sent as bytes.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+use std::collections::HashMap;
+use std::fs::{File, Permissions};
+use std::io::{self, IoSlice, IoSliceMut, Read as _};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use tokio::io::Interest;
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::task;
+
+/// The header of a part whose file was handed over: its name, in hexadecimal.
+pub const HEADER: &str = "X-Henge-File";
+/// The socket, in a running daemon's repository.
+const SOCKET_FILE: &str = "files.sock";
+/// Smaller files are sent: a word with the daemon costs as much as their bytes.
+const LEAST_BYTES: u64 = 256 << 10;
+/// Files of one connection that may wait to be read; what is handed over beyond is not taken.
+const WAITING_MAX: usize = 32;
+/// Connections at a time; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 16;
+/// The answer to a file that was taken.
+const TAKEN: u8 = 1;
+/// The answer to anything else.
+const REFUSED: u8 = 0;
+/// Time for the daemon to answer, which it does at once.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// What a file is called between the two.
+type Name = [u8; 16];
+
+/// Files that were handed over and wait to be read: at most [`WAITING_MAX`] for each of
+/// [`CONNECTIONS_MAX`] connections, and none longer than its connection stands.
+#[derive(Clone, Debug, Default)]
+pub struct Desk(Arc<Mutex<HashMap<Name, File>>>);
+
+impl Desk {
+    /// The file of this name, as [`HEADER`] gives it; once.
+    pub fn take(&self, name: &str) -> Option<File> {
+        let name = HEXLOWER.decode(name.as_bytes()).ok()?;
+        self.lock().remove(name.as_slice())
+    }
+
+    /// Takes files from whoever connects, until `stop`.
+    pub async fn serve(self, counter: Counter, stop: CancellationToken) {
+        let (room, open) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), TaskTracker::new());
+        loop {
+            let next = async {
+                let place = Arc::clone(&room).acquire_owned().await;
+                (place, counter.listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                next = next => next,
+                () = stop.cancelled() => break,
+            };
+            let Ok((stream, _)) = accepted else {
+                // Out of descriptors, mostly, which passes.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let (desk, stop) = (self.clone(), stop.clone());
+            task::track(&open, async move {
+                tokio::select! {
+                    // Who goes away or sends anything else has nothing more to hand over.
+                    _ = desk.converse(&stream) => {}
+                    () = stop.cancelled() => {}
+                }
+                drop(place);
+            });
+        }
+        open.close();
+        open.wait().await;
+        // Somebody may have cleaned up already.
+        let _ = std::fs::remove_file(&counter.path);
+    }
+
+    async fn converse(&self, stream: &tokio::net::UnixStream) -> io::Result<()> {
+        let mut own = Own { desk: self, names: Vec::new() };
+        loop {
+            let receive = || receive(stream);
+            let Some((name, file)) = stream.async_io(Interest::READABLE, receive).await? else {
+                return Ok(());
+            };
+            let answer = match own.keeps(name, file) {
+                true => TAKEN,
+                false => REFUSED,
+            };
+            stream.async_io(Interest::WRITABLE, || stream.try_write(&[answer])).await?;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, File>> {
+        // A file more or less: nothing can be half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one connection handed over; those that nobody took go with it.
+struct Own<'a> {
+    desk: &'a Desk,
+    names: Vec<Name>,
+}
+
+impl Own<'_> {
+    /// Keeps a file, if it is one and there is room for it.
+    fn keeps(&mut self, name: Name, file: Option<File>) -> bool {
+        let mut waiting = self.desk.lock();
+        self.names.retain(|name| waiting.contains_key(name));
+        let Some(file) = file else { return false };
+        // Reading a pipe may take for ever, and hold an import up.
+        let is_file = file.metadata().is_ok_and(|meta| meta.is_file());
+        if !is_file || self.names.len() >= WAITING_MAX || waiting.contains_key(&name) {
+            return false;
+        }
+        waiting.insert(name, file);
+        self.names.push(name);
+        true
+    }
+}
+
+impl Drop for Own<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.desk.lock();
+        for name in &self.names {
+            waiting.remove(name);
+        }
+    }
+}
+
+/// One message: a name, and the file that came with it. `None` at the end.
+fn receive(stream: &tokio::net::UnixStream) -> io::Result<Option<(Name, Option<File>)>> {
+    let mut name = Name::default();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let into = &mut [IoSliceMut::new(&mut name)];
+    let got = recvmsg(stream, into, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+    let files = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(files) => Some(files),
+        _ => None,
+    });
+    let file = files.flatten().next().map(File::from);
+    match got {
+        0 => Ok(None),
+        got if got == name.len() => Ok(Some((name, file))),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Where files are handed over.
+#[derive(Debug)]
+pub struct Counter {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Counter {
+    /// Opens the socket in the repository at `root`, for its owner alone.
+    ///
+    /// # Errors
+    /// The system's: the path is longer than sockets may have (unix(7): 107 bytes), or the filesystem
+    /// has none. Everything works without it.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let path = root.join(SOCKET_FILE);
+        let fresh = path.with_extension("new");
+        // Of one that was killed.
+        let _ = std::fs::remove_file(&fresh);
+        let listener = UnixListener::bind(&fresh)?;
+        std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
+        std::fs::rename(&fresh, &path)?;
+        Ok(Self { listener, path })
+    }
+}
+
+/// The command's end: hands files over to the daemon of a repository. They wait there until they are
+/// read or this is dropped.
+#[derive(Debug)]
+pub struct Giver {
+    path: PathBuf,
+    line: Mutex<Line>,
+}
+
+#[derive(Debug)]
+enum Line {
+    /// Nothing was handed over yet.
+    Unused,
+    Open(UnixStream),
+    /// Nothing more goes over it; what did may still wait at the other end.
+    Over(#[expect(dead_code, reason = "held open")] Option<UnixStream>),
+}
+
+impl Giver {
+    /// One for the repository at `root`; connects when the first file is handed over.
+    pub fn new(root: &Path) -> Self {
+        Self { path: root.join(SOCKET_FILE), line: Mutex::new(Line::Unused) }
+    }
+
+    /// Hands a file over, from where it stands; what it is called then. `None` when its bytes are to
+    /// be sent: it is small, or none, or was not taken.
+    pub fn give(&self, file: &File) -> Option<String> {
+        let meta = file.metadata().ok()?;
+        if !meta.is_file() || meta.len() < LEAST_BYTES {
+            return None;
+        }
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Line::Unused = *line {
+            *line = reach(&self.path).map_or(Line::Over(None), Line::Open);
+        }
+        let Line::Open(stream) = &mut *line else { return None };
+        let name: Name = rand::random();
+        match ask(stream, &name, file) {
+            Ok(TAKEN) => Some(HEXLOWER.encode(&name)),
+            Ok(_) => None,
+            Err(_) => {
+                let Line::Open(stream) = std::mem::replace(&mut *line, Line::Unused) else {
+                    return None;
+                };
+                *line = Line::Over(Some(stream));
+                None
+            }
+        }
+    }
+}
+
+fn reach(path: &Path) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(ANSWER_TIME))?;
+    Ok(stream)
+}
+
+fn ask(stream: &mut UnixStream, name: &Name, file: &File) -> io::Result<u8> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let files = [file.as_fd()];
+    if !control.push(SendAncillaryMessage::ScmRights(&files)) {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    sendmsg(&*stream, &[IoSlice::new(name)], &mut control, SendFlags::NOSIGNAL)?;
+    let mut answer = [REFUSED];
+    stream.read_exact(&mut answer)?;
+    let [answer] = answer;
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    /// A repository with a desk that is served, and a giver.
+    struct Stand {
+        folder: tempfile::TempDir,
+        desk: Desk,
+        giver: Giver,
+        stop: CancellationToken,
+    }
+
+    impl Stand {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (desk, stop) = (Desk::default(), CancellationToken::new());
+            let counter = Counter::open(folder.path()).unwrap();
+            task::detach(desk.clone().serve(counter, stop.clone()));
+            let giver = Giver::new(folder.path());
+            Self { folder, desk, giver, stop }
+        }
+
+        fn file(&self, content: &[u8], size: u64) -> File {
+            let path = self.folder.path().join("file");
+            let mut file = File::create(&path).unwrap();
+            file.write_all(content).unwrap();
+            file.set_len(size).unwrap();
+            File::open(path).unwrap()
+        }
+
+        async fn waiting(&self, wanted: usize) {
+            for _ in 0..400 {
+                if self.desk.lock().len() == wanted {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+            panic!("{} files wait, and not {wanted}", self.desk.lock().len());
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_handed_over_is_taken_once() {
+        let stand = Stand::new();
+        let name = stand.giver.give(&stand.file(b"content", LEAST_BYTES)).unwrap();
+        let mut start = [0; 7];
+        stand.desk.take(&name).unwrap().read_exact(&mut start).unwrap();
+        assert_eq!(&start, b"content");
+        assert!(stand.desk.take(&name).is_none());
+        for unknown in ["", "zz", &name[2..], &format!("{name}00"), &"0".repeat(32)] {
+            assert!(stand.desk.take(unknown).is_none(), "{unknown}");
+        }
+        let mode = std::fs::metadata(stand.folder.path().join(SOCKET_FILE)).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+        stand.stop.cancel();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_small_or_no_file_is_sent() {
+        let stand = Stand::new();
+        assert!(stand.giver.give(&stand.file(b"", LEAST_BYTES - 1)).is_none());
+        assert!(stand.giver.give(&File::open("/dev/zero").unwrap()).is_none());
+        // One that does not look is refused at the other end.
+        let mut line = reach(&stand.giver.path).unwrap();
+        let zeros = File::open("/dev/zero").unwrap();
+        assert_eq!(ask(&mut line, &[1; 16], &zeros).unwrap(), REFUSED);
+        let file = stand.file(b"", LEAST_BYTES);
+        assert_eq!(ask(&mut line, &[2; 16], &file).unwrap(), TAKEN);
+        assert_eq!(ask(&mut line, &[2; 16], &file).unwrap(), REFUSED, "the name is taken");
+        let elsewhere = Giver::new(Path::new("/nowhere"));
+        assert!(elsewhere.give(&file).is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn files_wait_in_bounds_and_go_with_their_connection() {
+        let stand = Stand::new();
+        let file = stand.file(b"", LEAST_BYTES);
+        let names: Vec<String> =
+            (0..WAITING_MAX).map(|_| stand.giver.give(&file).unwrap()).collect();
+        assert!(stand.giver.give(&file).is_none());
+        assert!(stand.desk.take(&names[7]).is_some());
+        assert!(stand.giver.give(&file).is_some());
+        stand.waiting(WAITING_MAX).await;
+        // Another's stay when its connection sends nonsense.
+        let mut other = reach(&stand.giver.path).unwrap();
+        assert_eq!(ask(&mut other, &[1; 16], &file).unwrap(), TAKEN);
+        other.write_all(b"nonsense").unwrap();
+        assert_eq!(other.read(&mut [0; 9]).unwrap_or(0), 0, "it is closed");
+        stand.waiting(WAITING_MAX).await;
+        let Stand { folder, desk, giver, stop } = stand;
+        drop(giver);
+        let stand = Stand { giver: Giver::new(folder.path()), folder, desk, stop };
+        stand.waiting(0).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_was_killed_is_in_nobodys_way() {
+        let stand = Stand::new();
+        let counter = Counter::open(stand.folder.path()).unwrap();
+        let desk = Desk::default();
+        task::detach(desk.clone().serve(counter, stand.stop.clone()));
+        let name = stand.giver.give(&stand.file(b"", LEAST_BYTES)).unwrap();
+        assert!(desk.take(&name).is_some());
+        let path = stand.folder.path().join(SOCKET_FILE);
+        stand.stop.cancel();
+        for _ in 0..400 {
+            if !path.exists() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("the socket stays");
+    }
+}
