@@ -190,24 +190,33 @@ impl Unpacking {
             return copy(member, &mut out.map_err(|e| failed(place, &e))?, place);
         }
         let unfinished = self.unfinished(place, name);
-        let mut file = grow(&unfinished, told).map_err(|e| failed(place, &e))?;
-        // Not before: what an earlier boot left under this name is gone now.
-        self.begin(name);
-        if let Err(error) = copy(member, &mut file, place) {
-            if !self.lasting {
-                let _ = fs::remove_file(&unfinished);
-            }
-            return Err(error);
-        }
-        let finish = || {
-            if let Some(mode) = told.mode.or_else(|| mode_of(place)) {
-                file.set_permissions(fs::Permissions::from_mode(mode))?;
-            }
-            date(&unfinished, told.mtime)?;
-            fs::rename(&unfinished, place)
+        let mut unpack = || {
+            let mut file = grow(&unfinished, told).map_err(|e| failed(place, &e))?;
+            // Not before: what an earlier boot left under this name is gone now.
+            self.begin(name);
+            copy(member, &mut file, place)?;
+            Ok(file)
         };
-        finish().map_err(|e| failed(place, &e))
+        let whole: Result<File, CliError> = unpack();
+        // Nobody goes on with what is whole, and has no place.
+        let of_use = self.lasting && whole.is_err();
+        let placed = whole.and_then(|file| {
+            finish(&file, &unfinished, place, told).map_err(|error| failed(place, &error))
+        });
+        if placed.is_err() && !of_use {
+            let _ = fs::remove_file(&unfinished);
+        }
+        placed
     }
+}
+
+/// Gives a file that is whole what is told of it, and its name.
+fn finish(file: &File, unfinished: &Path, place: &Path, told: Told) -> io::Result<()> {
+    if let Some(mode) = told.mode.or_else(|| mode_of(place)) {
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    date(unfinished, told.mtime)?;
+    fs::rename(unfinished, place)
 }
 
 /// Whether a target that somebody named is a device, a pipe, or a symlink: that is written, and not

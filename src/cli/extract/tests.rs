@@ -61,6 +61,21 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+fn a_file_in_the_place_of_its_folder_leaves_nothing_beside_it() {
+    use tar::EntryType::{Directory, Regular};
+    for what in [None, Some("/ipfs/x")] {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        let members = archive(&[("d", Directory, ""), ("d", Regular, "x")]);
+        let error = Unpacking::to(&target, what).run(&members[..]).unwrap_err();
+        assert!(format!("{error:?}").contains("out: Is a directory"), "{error:?}");
+        let left: Vec<_> =
+            names(dir.path()).into_iter().filter(|name| name.ends_with("unfinished")).collect();
+        assert_eq!(left, [""; 0], "{what:?}");
+    }
+}
+
+#[test]
 fn a_tree_comes_out_under_the_target() {
     use tar::EntryType::{Directory, Regular, Symlink};
     let members = [("d", Directory, ""), ("d/f", Regular, "text"), ("d/l", Symlink, "f")];
