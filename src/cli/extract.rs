@@ -198,10 +198,13 @@ impl Unpacking {
             Ok(file)
         };
         let whole: Result<File, CliError> = unpack();
-        // Nobody goes on with what is whole, and has no place.
-        let of_use = self.lasting && whole.is_err();
+        let mut of_use = self.lasting;
         let placed = whole.and_then(|file| {
-            finish(&file, &unfinished, place, told).map_err(|error| failed(place, &error))
+            finish(&file, &unfinished, place, told).map_err(|error| {
+                // Where a folder stands there is no place for it the next time either.
+                of_use &= error.kind() != io::ErrorKind::IsADirectory;
+                failed(place, &error)
+            })
         });
         if placed.is_err() && !of_use {
             let _ = fs::remove_file(&unfinished);

@@ -1,6 +1,6 @@
 //! The RPC over a socket, as a client: to the daemon of this repository, or to one that was named.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::output::CliError;
 use super::upload;
 use crate::http::Address;
-use crate::rpc::http::handover::Giver;
+use crate::rpc::http::handover::{DESK, Giver};
 use crate::rpc::{self, Body, Lines, Reply};
 use crate::task;
 
@@ -31,8 +31,10 @@ pub struct Socket {
     sender: tokio::sync::Mutex<SendRequest<Upload>>,
     address: Address,
     authorization: Option<String>,
-    /// To a daemon that takes files; what was handed over waits for as long as this is here.
-    giver: Option<Arc<Giver>>,
+    /// The repository of the daemon, if it may be handed files.
+    root: Option<PathBuf>,
+    /// To its desk; what was handed over waits for as long as this is here.
+    giver: tokio::sync::OnceCell<Option<Arc<Giver>>>,
 }
 
 impl Socket {
@@ -45,12 +47,31 @@ impl Socket {
         authorization: Option<String>,
     ) -> std::io::Result<Self> {
         let sender = tokio::sync::Mutex::new(reach(address).await?);
-        Ok(Self { sender, address: address.clone(), authorization, giver: None })
+        let (address, giver) = (address.clone(), tokio::sync::OnceCell::new());
+        Ok(Self { sender, address, authorization, root: None, giver })
     }
 
-    /// The same socket; its daemon has the repository at `root`, and may be handed files.
+    /// The same socket; its daemon may have the repository at `root`, and be handed files there.
     pub fn handing(self, root: &Path) -> Self {
-        Self { giver: Some(Arc::new(Giver::new(root))), ..self }
+        Self { root: Some(root.to_owned()), ..self }
+    }
+
+    /// The way to the desk of the daemon at the other end, if it has one: what answers here may be
+    /// another than the one that has the repository.
+    async fn giver(&self) -> Option<Arc<Giver>> {
+        let root = self.root.as_ref()?;
+        let find = async {
+            let asked = Request::builder()
+                .method(Method::OPTIONS)
+                .uri("/api/v0/add")
+                .header(HOST, "localhost")
+                .header(DESK, "?");
+            let nothing = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            let answer = self.send(asked.body(nothing).ok()?).await.ok()?;
+            let name = answer.headers().get(DESK)?.to_str().ok()?.to_owned();
+            Some(Arc::new(Giver::new(root, name)))
+        };
+        self.giver.get_or_init(|| find).await.clone()
     }
 
     /// What [`Self::connect`] takes, for another connection to the same daemon.
@@ -74,7 +95,7 @@ impl Socket {
         let body = match body {
             Body::None => Empty::new().map_err(|never| match never {}).boxed_unsync(),
             Body::Files(source) => {
-                let (kind, pieces) = upload::multipart(source, self.giver.clone());
+                let (kind, pieces) = upload::multipart(source, self.giver().await);
                 request = request.header(CONTENT_TYPE, kind);
                 StreamBody::new(pieces.map(|piece| piece.map(Frame::data))).boxed_unsync()
             }

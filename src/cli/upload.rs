@@ -135,11 +135,11 @@ mod tests {
             let at = folder.path().join(name);
             std::fs::write(&at, content).unwrap();
             let file = std::fs::File::open(&at).unwrap();
-            let content = Content::Open(Opened { file, at });
+            let content = Content::Open(Opened { file, at, gone: None });
             Ok(Entry { path: vec![name.into()], content, meta: Meta::NONE })
         };
         let entries = [entry("large", &large), entry("small", &small), entry("again", &large)];
-        let giver = Some(Arc::new(Giver::new(folder.path())));
+        let giver = Some(Arc::new(Giver::new(folder.path(), desk.name())));
         let (kind, body) = multipart(Box::new(entries.into_iter()), giver.clone());
         let pieces: Vec<Bytes> = body.map(Result::unwrap).collect().await;
         let sent: usize = pieces.iter().map(Bytes::len).sum();

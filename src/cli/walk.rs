@@ -107,7 +107,7 @@ pub fn streams(files: &[PathBuf]) -> io::Result<Source> {
     let open = |at: PathBuf| {
         let file = File::open(&at).map_err(|e| named("open", &at, &e))?;
         let path = vec![Bytes::copy_from_slice(at.as_os_str().as_bytes())];
-        let content = Content::Open(Opened { file, at });
+        let content = Content::Open(Opened { file, at, gone: None });
         Ok(Entry { path, content, meta: Meta::NONE })
     };
     let files: Vec<PathBuf> = files.into();
@@ -150,7 +150,7 @@ fn open(found: Found) -> io::Result<Entry> {
         }
         Kind::File => {
             let file = File::open(&at).map_err(|e| named("open", &at, &e))?;
-            Content::Open(Opened { file, at })
+            Content::Open(Opened { file, at, gone: None })
         }
     };
     Ok(Entry { path, content, meta })

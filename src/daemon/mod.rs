@@ -217,8 +217,9 @@ impl Daemon {
             // One that was killed may have left its own.
             None => drop(std::fs::remove_file(daemon.root.join(GATEWAY_FILE))),
         }
-        if let Some(first) = bound.first() {
-            write_file(&daemon.root, API_FILE, &first.reachable().to_string())?;
+        match bound.first() {
+            Some(first) => write_file(&daemon.root, API_FILE, &first.reachable().to_string())?,
+            None => drop(std::fs::remove_file(daemon.root.join(API_FILE))),
         }
         let listening =
             [("RPC API server", &bound), ("Gateway server", &open), ("Pinning service", &pinned)];

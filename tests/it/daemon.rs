@@ -336,6 +336,14 @@ fn large_files_are_handed_over_and_let_go() {
     adding.kill().unwrap();
     adding.wait().unwrap();
     until(false);
+    // Nor are they handed to one daemon and named to another.
+    let (elsewhere, address) = (Repo::for_daemon(), fs::read(repo.root().join("api")).unwrap());
+    let other = Daemon::offline(&elsewhere);
+    fs::copy(elsewhere.root().join("api"), repo.root().join("api")).unwrap();
+    assert_eq!(repo.ok(["add", "-r", "-Q", "d"]), cid);
+    assert_eq!(elsewhere.ok(["ls", &cid]).lines().count(), 80);
+    other.stop();
+    fs::write(repo.root().join("api"), address).unwrap();
     // Where nothing takes them, files are sent.
     fs::remove_file(repo.root().join("files.sock")).unwrap();
     assert_eq!(repo.ok(["add", "-r", "-Q", "d"]), cid);

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::catch_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -128,9 +129,10 @@ impl Hashers {
 
     /// Hashes what no thread has begun with; `false` when there is nothing.
     fn lends_a_hand(&self) -> bool {
-        // A thread that has the lock waits for a job: there is none.
+        // A thread that has the lock takes a job, or waits for one.
         let job = self.inbox.try_lock().ok().and_then(|inbox| inbox.try_recv().ok());
-        job.map(hash).is_some()
+        // A panic is an error here as one in a thread is: by the reply that never comes.
+        job.map(|job| catch_unwind(|| hash(job))).is_some()
     }
 }
 

@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
@@ -53,7 +55,7 @@ pub struct Entry {
 pub enum Content {
     /// A file whose bytes come from somewhere. Opened when its turn comes.
     File(Box<dyn Read + Send>),
-    /// A file of this machine, opened when its turn comes.
+    /// A file of this machine. Opened when its turn comes, or not long before.
     Open(Opened),
     /// A folder, which may have entries of its own.
     Directory,
@@ -79,10 +81,26 @@ pub struct Opened {
     pub file: File,
     /// What it is called in errors.
     pub at: PathBuf,
+    /// Set when whoever opened it for this process is gone: nobody wants it read any more.
+    pub gone: Option<Arc<AtomicBool>>,
+}
+
+impl Opened {
+    /// Whether it is still to be read.
+    ///
+    /// # Errors
+    /// In the words of an upload whose bytes stopped.
+    fn is_wanted(gone: Option<&AtomicBool>) -> io::Result<()> {
+        match gone.is_some_and(|gone| gone.load(Ordering::Relaxed)) {
+            true => Err(io::Error::other("the upload was cut short")),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Read for Opened {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Self::is_wanted(self.gone.as_deref())?;
         self.file.read(buf).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => error,
             _ => unread(&self.at, &error),
@@ -259,14 +277,7 @@ impl<'w, 's> Importer<'w, 's> {
                     self.pending.push_back(Pending::Done(path, child, meta));
                 }
                 Content::File(reader) => self.file(reader, path, meta, listen)?,
-                Content::Open(Opened { file, at }) => {
-                    // The file itself: read into memory that was not cleared for it.
-                    let read = self.file(Box::new(file), path, meta, listen);
-                    read.map_err(|error| match error {
-                        ImportError::Source(error) => unread(&at, &error).into(),
-                        other => other,
-                    })?;
-                }
+                Content::Open(opened) => self.opened(opened, path, meta, listen)?,
             }
             self.advance(self.pending.len() >= PENDING_MAX, listen)?;
         }
@@ -296,6 +307,25 @@ impl<'w, 's> Importer<'w, 's> {
         }
         self.reading = Some(Root { name: name.clone(), is_folder: is_folder || path.len() > 1 });
         Ok(())
+    }
+
+    /// Reads a file of this machine: it alone is read into memory that was not cleared before.
+    fn opened(
+        &mut self,
+        Opened { file, at, gone }: Opened,
+        path: Vec<Bytes>,
+        own: Meta,
+        listen: Listener<'_>,
+    ) -> Result<(), ImportError> {
+        let mut listen = |event: Event| {
+            Opened::is_wanted(gone.as_deref())?;
+            listen(event)
+        };
+        let read = self.file(Box::new(file), path, own, &mut listen);
+        read.map_err(|error| match error {
+            ImportError::Source(error) => unread(&at, &error).into(),
+            other => other,
+        })
     }
 
     /// Reads one file to its end: chunks go off to be hashed while the next ones are read.

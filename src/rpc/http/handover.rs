@@ -6,8 +6,10 @@
 //! names it in the upload where its bytes would be. Whoever may open that socket may read the
 //! repository; what is handed over is read, and nothing else.
 //!
-//! The exchange: a name of 16 random bytes with one descriptor; one byte back, [`TAKEN`] or not. A file
-//! that was not taken is sent as bytes.
+//! The exchange: the desk's name, by which the command knows that this daemon is the one it uploads to,
+//! since that tells the same in [`DESK`] where it is asked; then a name of 16 random bytes with one
+//! descriptor, and one byte back, [`TAKEN`] or not. A file that was not taken is sent as bytes. When the
+//! connection ends, so does the reading of what came by it: a command that was killed is no whole file.
 #![cfg_attr(
     not(test),
     deny(
@@ -26,6 +28,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,14 +47,30 @@ use crate::task;
 
 /// The header of a part whose file was handed over: its name, in hexadecimal.
 pub const HEADER: &str = "X-Henge-File";
+/// The header that asks a daemon for the name of its desk, and tells it, in hexadecimal.
+pub const DESK: &str = "X-Henge-Desk";
 /// The socket, in a running daemon's repository.
 const SOCKET_FILE: &str = "files.sock";
 /// Smaller files are sent: a word with the daemon costs as much as their bytes.
 const LEAST_BYTES: u64 = 256 << 10;
 /// Files of one connection that may wait to be read; what is handed over beyond is not taken.
 const WAITING_MAX: usize = 32;
-/// Connections at a time; more wait in the system's queue.
+/// Connections at a time; more are closed at once.
 const CONNECTIONS_MAX: usize = 16;
+/// Filesystems that answer without a server, by the `f_type` of statfs(2): ext, XFS, Btrfs, tmpfs,
+/// overlayfs, ZFS, F2FS, bcachefs, exFAT. Reading from another may take for ever, which an upload may
+/// not, and a daemon cannot give up.
+const LOCAL: [u64; 9] = [
+    0xef53,
+    0x5846_5342,
+    0x9123_683e,
+    0x0102_1994,
+    0x794c_7630,
+    0x2fc1_2fc1,
+    0xf2f5_2010,
+    0xca45_1a4e,
+    0x2011_bab0,
+];
 /// The answer to a file that was taken.
 const TAKEN: u8 = 1;
 /// The answer to anything else.
@@ -64,26 +83,46 @@ type Name = [u8; 16];
 
 /// Files that were handed over and wait to be read: at most [`WAITING_MAX`] for each of
 /// [`CONNECTIONS_MAX`] connections, and none longer than its connection stands.
-#[derive(Clone, Debug, Default)]
-pub struct Desk(Arc<Mutex<HashMap<Name, File>>>);
+#[derive(Clone, Debug)]
+pub struct Desk {
+    name: Name,
+    waiting: Arc<Mutex<HashMap<Name, Handed>>>,
+}
+
+/// A file that was handed over.
+#[derive(Debug)]
+pub struct Handed {
+    /// The file.
+    pub file: File,
+    /// Set when whoever handed it over is gone.
+    pub gone: Arc<AtomicBool>,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self { name: rand::random(), waiting: Arc::default() }
+    }
+}
 
 impl Desk {
+    /// What [`DESK`] tells.
+    pub fn name(&self) -> String {
+        HEXLOWER.encode(&self.name)
+    }
+
     /// The file of this name, as [`HEADER`] gives it; once.
-    pub fn take(&self, name: &str) -> Option<File> {
+    pub fn take(&self, name: &str) -> Option<Handed> {
         let name = HEXLOWER.decode(name.as_bytes()).ok()?;
         self.lock().remove(name.as_slice())
     }
 
-    /// Takes files from whoever connects, until `stop`.
+    /// Takes files from whoever connects, until `stop`; then from those who are connected, for whom
+    /// requests may still be answered.
     pub async fn serve(self, counter: Counter, stop: CancellationToken) {
         let (room, open) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), TaskTracker::new());
         loop {
-            let next = async {
-                let place = Arc::clone(&room).acquire_owned().await;
-                (place, counter.listener.accept().await)
-            };
-            let (place, accepted) = tokio::select! {
-                next = next => next,
+            let accepted = tokio::select! {
+                accepted = counter.listener.accept() => accepted,
                 () = stop.cancelled() => break,
             };
             let Ok((stream, _)) = accepted else {
@@ -91,24 +130,27 @@ impl Desk {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            let (desk, stop) = (self.clone(), stop.clone());
+            // Who is not let in hears so at once, and sends bytes.
+            let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
+            if !is_own(&stream) {
+                continue;
+            }
+            let desk = self.clone();
             task::track(&open, async move {
-                tokio::select! {
-                    // Who goes away or sends anything else has nothing more to hand over.
-                    _ = desk.converse(&stream) => {}
-                    () = stop.cancelled() => {}
-                }
+                // Who goes away or sends anything else has nothing more to hand over.
+                let _ = desk.converse(&stream).await;
                 drop(place);
             });
         }
-        open.close();
-        open.wait().await;
         // Somebody may have cleaned up already.
         let _ = std::fs::remove_file(&counter.path);
+        open.close();
+        open.wait().await;
     }
 
     async fn converse(&self, stream: &tokio::net::UnixStream) -> io::Result<()> {
-        let mut own = Own { desk: self, names: Vec::new() };
+        let mut own = Own { desk: self, names: Vec::new(), gone: Arc::default() };
+        say(stream, &self.name).await?;
         loop {
             let receive = || receive(stream);
             let Some((name, file)) = stream.async_io(Interest::READABLE, receive).await? else {
@@ -118,34 +160,52 @@ impl Desk {
                 true => TAKEN,
                 false => REFUSED,
             };
-            stream.async_io(Interest::WRITABLE, || stream.try_write(&[answer])).await?;
+            say(stream, &[answer]).await?;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, File>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Handed>> {
         // A file more or less: nothing can be half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one connection handed over; those that nobody took go with it.
+/// Writes what always fits into a socket that is read.
+async fn say(stream: &tokio::net::UnixStream, bytes: &[u8]) -> io::Result<()> {
+    stream.writable().await?;
+    match stream.try_write(bytes)? == bytes.len() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::WriteZero.into()),
+    }
+}
+
+/// Whether the other end is of the daemon's user, or root: between its making and its renaming the
+/// socket may have been open to others.
+fn is_own(stream: &tokio::net::UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+}
+
+/// What one connection handed over; those that nobody took go with it, and those that are being read
+/// end there.
 struct Own<'a> {
     desk: &'a Desk,
     names: Vec<Name>,
+    gone: Arc<AtomicBool>,
 }
 
 impl Own<'_> {
     /// Keeps a file, if it is one and there is room for it.
     fn keeps(&mut self, name: Name, file: Option<File>) -> bool {
+        // Reading a pipe may take for ever, and hold an import up.
+        let file = file.filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()));
         let mut waiting = self.desk.lock();
         self.names.retain(|name| waiting.contains_key(name));
-        let Some(file) = file else { return false };
-        // Reading a pipe may take for ever, and hold an import up.
-        let is_file = file.metadata().is_ok_and(|meta| meta.is_file());
-        if !is_file || self.names.len() >= WAITING_MAX || waiting.contains_key(&name) {
+        if self.names.len() >= WAITING_MAX || waiting.contains_key(&name) {
             return false;
         }
-        waiting.insert(name, file);
+        let Some(file) = file else { return false };
+        waiting.insert(name, Handed { file, gone: Arc::clone(&self.gone) });
         self.names.push(name);
         true
     }
@@ -153,10 +213,12 @@ impl Own<'_> {
 
 impl Drop for Own<'_> {
     fn drop(&mut self) {
+        self.gone.store(true, Ordering::Relaxed);
         let mut waiting = self.desk.lock();
-        for name in &self.names {
-            waiting.remove(name);
-        }
+        let left: Vec<Handed> = self.names.iter().filter_map(|n| waiting.remove(n)).collect();
+        drop(waiting);
+        // Closing may take its time, and nobody else is to wait for it.
+        drop(left);
     }
 }
 
@@ -209,6 +271,8 @@ impl Counter {
 #[derive(Debug)]
 pub struct Giver {
     path: PathBuf,
+    /// The name of the desk of the daemon that is uploaded to.
+    desk: String,
     line: Mutex<Line>,
 }
 
@@ -222,21 +286,22 @@ enum Line {
 }
 
 impl Giver {
-    /// One for the repository at `root`; connects when the first file is handed over.
-    pub fn new(root: &Path) -> Self {
-        Self { path: root.join(SOCKET_FILE), line: Mutex::new(Line::Unused) }
+    /// One for the repository at `root`, and the daemon whose desk is called so; connects when the
+    /// first file is handed over.
+    pub fn new(root: &Path, desk: String) -> Self {
+        Self { path: root.join(SOCKET_FILE), desk, line: Mutex::new(Line::Unused) }
     }
 
     /// Hands a file over, from where it stands; what it is called then. `None` when its bytes are to
-    /// be sent: it is small, or none, or was not taken.
+    /// be sent: it is small, or none, or not on this machine, or was not taken.
     pub fn give(&self, file: &File) -> Option<String> {
         let meta = file.metadata().ok()?;
-        if !meta.is_file() || meta.len() < LEAST_BYTES {
+        if !meta.is_file() || meta.len() < LEAST_BYTES || !is_local(file) {
             return None;
         }
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         if let Line::Unused = *line {
-            *line = reach(&self.path).map_or(Line::Over(None), Line::Open);
+            *line = self.reach().map_or(Line::Over(None), Line::Open);
         }
         let Line::Open(stream) = &mut *line else { return None };
         let name: Name = rand::random();
@@ -244,20 +309,31 @@ impl Giver {
             Ok(TAKEN) => Some(HEXLOWER.encode(&name)),
             Ok(_) => None,
             Err(_) => {
-                let Line::Open(stream) = std::mem::replace(&mut *line, Line::Unused) else {
-                    return None;
-                };
-                *line = Line::Over(Some(stream));
+                if let Line::Open(stream) = std::mem::replace(&mut *line, Line::Unused) {
+                    *line = Line::Over(Some(stream));
+                }
                 None
             }
         }
     }
+
+    /// A connection to the desk that was named, and to no other.
+    fn reach(&self) -> io::Result<UnixStream> {
+        let mut stream = UnixStream::connect(&self.path)?;
+        stream.set_read_timeout(Some(ANSWER_TIME))?;
+        let mut name = Name::default();
+        stream.read_exact(&mut name)?;
+        match HEXLOWER.encode(&name) == self.desk {
+            true => Ok(stream),
+            false => Err(io::ErrorKind::ConnectionRefused.into()),
+        }
+    }
 }
 
-fn reach(path: &Path) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect(path)?;
-    stream.set_read_timeout(Some(ANSWER_TIME))?;
-    Ok(stream)
+/// Whether a file's bytes are on this machine.
+fn is_local(file: &File) -> bool {
+    let kind = rustix::fs::fstatfs(file).map(|fs| fs.f_type);
+    kind.is_ok_and(|kind| u64::try_from(kind).is_ok_and(|kind| LOCAL.contains(&kind)))
 }
 
 fn ask(stream: &mut UnixStream, name: &Name, file: &File) -> io::Result<u8> {
@@ -293,7 +369,7 @@ mod tests {
             let (desk, stop) = (Desk::default(), CancellationToken::new());
             let counter = Counter::open(folder.path()).unwrap();
             task::detach(desk.clone().serve(counter, stop.clone()));
-            let giver = Giver::new(folder.path());
+            let giver = Giver::new(folder.path(), desk.name());
             Self { folder, desk, giver, stop }
         }
 
@@ -321,7 +397,8 @@ mod tests {
         let stand = Stand::new();
         let name = stand.giver.give(&stand.file(b"content", LEAST_BYTES)).unwrap();
         let mut start = [0; 7];
-        stand.desk.take(&name).unwrap().read_exact(&mut start).unwrap();
+        let mut handed = stand.desk.take(&name).unwrap();
+        handed.file.read_exact(&mut start).unwrap();
         assert_eq!(&start, b"content");
         assert!(stand.desk.take(&name).is_none());
         for unknown in ["", "zz", &name[2..], &format!("{name}00"), &"0".repeat(32)] {
@@ -338,13 +415,13 @@ mod tests {
         assert!(stand.giver.give(&stand.file(b"", LEAST_BYTES - 1)).is_none());
         assert!(stand.giver.give(&File::open("/dev/zero").unwrap()).is_none());
         // One that does not look is refused at the other end.
-        let mut line = reach(&stand.giver.path).unwrap();
+        let mut line = stand.giver.reach().unwrap();
         let zeros = File::open("/dev/zero").unwrap();
         assert_eq!(ask(&mut line, &[1; 16], &zeros).unwrap(), REFUSED);
         let file = stand.file(b"", LEAST_BYTES);
         assert_eq!(ask(&mut line, &[2; 16], &file).unwrap(), TAKEN);
         assert_eq!(ask(&mut line, &[2; 16], &file).unwrap(), REFUSED, "the name is taken");
-        let elsewhere = Giver::new(Path::new("/nowhere"));
+        let elsewhere = Giver::new(Path::new("/nowhere"), stand.desk.name());
         assert!(elsewhere.give(&file).is_none());
     }
 
@@ -355,19 +432,32 @@ mod tests {
         let names: Vec<String> =
             (0..WAITING_MAX).map(|_| stand.giver.give(&file).unwrap()).collect();
         assert!(stand.giver.give(&file).is_none());
-        assert!(stand.desk.take(&names[7]).is_some());
+        let handed = stand.desk.take(&names[7]).unwrap();
         assert!(stand.giver.give(&file).is_some());
         stand.waiting(WAITING_MAX).await;
         // Another's stay when its connection sends nonsense.
-        let mut other = reach(&stand.giver.path).unwrap();
+        let mut other = stand.giver.reach().unwrap();
         assert_eq!(ask(&mut other, &[1; 16], &file).unwrap(), TAKEN);
         other.write_all(b"nonsense").unwrap();
         assert_eq!(other.read(&mut [0; 9]).unwrap_or(0), 0, "it is closed");
         stand.waiting(WAITING_MAX).await;
         let Stand { folder, desk, giver, stop } = stand;
+        assert!(!handed.gone.load(Ordering::Relaxed));
         drop(giver);
-        let stand = Stand { giver: Giver::new(folder.path()), folder, desk, stop };
+        let giver = Giver::new(folder.path(), desk.name());
+        let stand = Stand { giver, folder, desk, stop };
         stand.waiting(0).await;
+        assert!(handed.gone.load(Ordering::Relaxed), "nothing tells whoever reads it");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_finds_no_place_hears_so_at_once() {
+        let stand = Stand::new();
+        let lines: Vec<_> = (0..CONNECTIONS_MAX).map(|_| stand.giver.reach().unwrap()).collect();
+        let since = std::time::Instant::now();
+        assert!(stand.giver.give(&stand.file(b"", LEAST_BYTES)).is_none());
+        assert!(since.elapsed() < ANSWER_TIME / 2);
+        drop(lines);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -376,10 +466,14 @@ mod tests {
         let counter = Counter::open(stand.folder.path()).unwrap();
         let desk = Desk::default();
         task::detach(desk.clone().serve(counter, stand.stop.clone()));
-        let name = stand.giver.give(&stand.file(b"", LEAST_BYTES)).unwrap();
+        let file = stand.file(b"", LEAST_BYTES);
+        assert!(stand.giver.give(&file).is_none(), "it is another daemon's desk");
+        let giver = Giver::new(stand.folder.path(), desk.name());
+        let name = giver.give(&file).unwrap();
         assert!(desk.take(&name).is_some());
         let path = stand.folder.path().join(SOCKET_FILE);
         stand.stop.cancel();
+        assert!(giver.give(&file).is_some(), "who is connected may go on");
         for _ in 0..400 {
             if !path.exists() {
                 return;

@@ -190,11 +190,15 @@ impl Answer for Service {
 
     async fn answer(&self, request: Request<Incoming>, next: NextRequest) -> Response<Self::Body> {
         let origin = request.headers().get(ORIGIN).cloned();
+        let asks_for_desk = request.headers().contains_key(handover::DESK);
         let (mut response, answering) = self.dispatch(request).await;
         if response.headers().get(header::CONNECTION).is_none() {
             next.begins();
         }
         self.allow_origin(&mut response, origin);
+        if asks_for_desk && let Ok(name) = self.desk.name().parse() {
+            response.headers_mut().insert(handover::DESK, name);
+        }
         response.map(|body| Held::new(body, answering))
     }
 }

@@ -16,8 +16,10 @@
     )
 )]
 
+use std::ffi::OsStr;
 use std::future::Future;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Poll, ready};
@@ -30,7 +32,7 @@ use hyper::header::CONTENT_TYPE;
 use multer::{Field, Multipart};
 use tokio::sync::mpsc;
 
-use super::handover::{self, Desk};
+use super::handover::{self, Desk, Handed};
 use super::{BodyEnd, Incoming};
 use crate::node::{Content, Entry, Meta, Opened, Source};
 use crate::rpc::mode;
@@ -209,7 +211,7 @@ pub async fn parse(
                 if path.is_empty() {
                     path.push(Bytes::new());
                 }
-                match handed(&field, desk)? {
+                match handed(&field, desk, &path)? {
                     Some(opened) => Content::Open(opened),
                     None if file((path, meta), field, out).await? => continue,
                     None => return Ok(false),
@@ -225,15 +227,16 @@ pub async fn parse(
 }
 
 /// The file of a part that names one on the desk.
-fn handed(field: &Field<'_>, desk: &Desk) -> io::Result<Option<Opened>> {
+fn handed(field: &Field<'_>, desk: &Desk, path: &[Bytes]) -> io::Result<Option<Opened>> {
     let Some(name) = field.headers().get(handover::HEADER) else { return Ok(None) };
-    let file = name.to_str().ok().and_then(|name| desk.take(name));
+    let handed = name.to_str().ok().and_then(|name| desk.take(name));
     let unknown = || {
         let text = format!("broken upload: no file was handed over as {name:?}");
         io::Error::new(io::ErrorKind::InvalidInput, text)
     };
-    let at = field.file_name().unwrap_or_default().into();
-    Ok(Some(Opened { file: file.ok_or_else(unknown)?, at }))
+    let Handed { file, gone } = handed.ok_or_else(unknown)?;
+    let at = path.iter().map(|name| OsStr::from_bytes(name)).collect();
+    Ok(Some(Opened { file, at, gone: Some(gone) }))
 }
 
 /// Gives a file to the import and feeds it; tells whether the import still takes entries.
