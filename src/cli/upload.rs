@@ -120,12 +120,12 @@ mod tests {
 
     use super::*;
     use crate::node::{Meta, Opened};
-    use crate::rpc::http::handover::{Counter, Desk};
+    use crate::rpc::http::handover::{Counter, Desk, local_folder};
     use crate::rpc::http::multipart::parse;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_is_handed_over_is_only_named() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = local_folder();
         let desk = Desk::default();
         let counter = Counter::open(folder.path()).unwrap();
         let stop = CancellationToken::new();

@@ -350,6 +350,16 @@ fn ask(stream: &mut UnixStream, name: &Name, file: &File) -> io::Result<u8> {
     Ok(answer)
 }
 
+/// A folder whose files are handed over, wherever tests run.
+#[cfg(test)]
+pub fn local_folder() -> tempfile::TempDir {
+    let usual = tempfile::tempdir().unwrap();
+    match is_local(&File::open(usual.path()).unwrap()) {
+        true => usual,
+        false => tempfile::tempdir_in("/dev/shm").unwrap(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,7 +375,7 @@ mod tests {
 
     impl Stand {
         fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
+            let folder = local_folder();
             let (desk, stop) = (Desk::default(), CancellationToken::new());
             let counter = Counter::open(folder.path()).unwrap();
             task::detach(desk.clone().serve(counter, stop.clone()));
