@@ -15,6 +15,8 @@ use super::clock::{pair, random, time};
 const INPUT: usize = 256 << 20;
 /// Kubo's default chunk.
 const CHUNK: usize = 262_144;
+/// Leaves that are hashed together.
+const TOGETHER: usize = 16;
 const ROUNDS: usize = 5;
 
 /// Cutting a file into framed leaves, beside copying it.
@@ -52,12 +54,23 @@ pub fn chunk() -> anyhow::Result<()> {
 /// Naming blocks on one core, beside the bare hash function.
 pub fn hash() -> anyhow::Result<()> {
     let input = Bytes::from(random(INPUT));
+    let prefix = Prefix::v1(codec::RAW);
     let blocks: Vec<Bytes> =
         (0..INPUT).step_by(CHUNK).map(|at| input.slice(at..at + CHUNK)).collect();
-    let ours = || {
+    let one_by_one = || {
         Ok(time(|| {
             for data in &blocks {
-                black_box(Block::hashed(Prefix::v1(codec::RAW), data.clone())?);
+                black_box(Block::hashed(prefix, data.clone())?);
+            }
+            Ok(())
+        })?
+        .0)
+    };
+    let together = || {
+        Ok(time(|| {
+            for data in blocks.chunks(TOGETHER) {
+                let leaves = data.iter().map(|data| (prefix, data.clone())).collect();
+                black_box(Block::hashed_many(leaves));
             }
             Ok(())
         })?
@@ -72,5 +85,7 @@ pub fn hash() -> anyhow::Result<()> {
         })?
         .0)
     };
-    pair("hash, one core", "sha2-256, one core", INPUT as u64, ROUNDS, ours, bare)
+    let beside = "sha2-256, one core";
+    pair("hash, one core", beside, INPUT as u64, ROUNDS, one_by_one, bare)?;
+    pair("hash, sixteen leaves at a time", beside, INPUT as u64, ROUNDS, together, bare)
 }

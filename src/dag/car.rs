@@ -5,10 +5,17 @@
 use std::collections::HashSet;
 use std::io::{self, Read};
 
-use crate::ipld::block::{BLOCK_MAX_BYTES, Block};
+use bytes::Bytes;
+
+use crate::ipld::block::{BLOCK_MAX_BYTES, Block, TOO_BIG};
 use crate::ipld::car::{CarError, CarReader, ROOTS_MAX, Section};
 use crate::ipld::cid::{self, Cid};
 use crate::store::{StoreError, Writer};
+
+/// Bytes of sections that are hashed together: sixteen leaves of Kubo's size. One more may be larger.
+const TOGETHER_BYTES: usize = 4 << 20;
+/// Sections that are: their blocks may be next to nothing.
+const TOGETHER: usize = 128;
 
 /// Why a CAR was not imported. Nothing of it is pinned then.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +68,8 @@ pub struct CarImport {
 
 impl CarImport {
     /// Reads a CAR to its end and puts each block that is what its CID says. Blocks above 2 MiB
-    /// are refused unless `big`. Memory: one section, the roots, and what the writer holds.
+    /// are refused unless `big`. Memory: 4 MiB of sections and one more, the roots, and what the
+    /// writer holds.
     ///
     /// # Errors
     /// The first thing that is wrong, with its offset; the import is then to be dropped.
@@ -82,10 +90,43 @@ impl CarImport {
         if self.roots.len() as u64 > ROOTS_MAX {
             return Err(CarImportError::Roots);
         }
-        while let Some(section) = reader.next_section().map_err(broken)? {
-            let at = section.at;
-            let bad = |cause| CarImportError::Block { name: name.to_owned(), at, cause };
-            let block = verified(section, big).map_err(bad)?;
+        let mut gathered = Gathered::default();
+        loop {
+            let next = reader.next_section().map_err(broken);
+            let goes_on = match next {
+                Ok(Some(section)) => {
+                    gathered.push(section);
+                    if !gathered.is_enough() {
+                        continue;
+                    }
+                    Ok(true)
+                }
+                Ok(None) => Ok(false),
+                Err(error) => Err(error),
+            };
+            // What came before the error: something may be wrong there, too.
+            self.keep(name, std::mem::take(&mut gathered), big, writer)?;
+            if !goes_on? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts the blocks of sections, if each is one that may be stored.
+    fn keep(
+        &mut self,
+        name: &str,
+        gathered: Gathered,
+        big: bool,
+        writer: &mut Writer<'_>,
+    ) -> Result<(), CarImportError> {
+        let bad = |at, cause| CarImportError::Block { name: name.to_owned(), at, cause };
+        let (places, blocks): (Vec<u64>, Vec<(Cid, Bytes)>) = gathered.sections.into_iter().unzip();
+        let refused = blocks.iter().map(|block| refusal(block, big)).collect::<Vec<_>>();
+        let blocks = Block::verified_many(blocks);
+        for ((at, refused), block) in places.into_iter().zip(refused).zip(blocks) {
+            let block = refused.map_or(block.map_err(|e| e.to_string()), Err);
+            let block = block.map_err(|cause| bad(at, cause))?;
             self.blocks += 1;
             self.bytes += block.data().len() as u64;
             writer.put(&block)?;
@@ -94,21 +135,35 @@ impl CarImport {
     }
 }
 
-/// The block of a section, if it is one that may be stored.
-fn verified(section: Section, big: bool) -> Result<Block, String> {
-    let Section { cid, data, .. } = section;
+/// Sections that are hashed together, with where each begins.
+#[derive(Default)]
+struct Gathered {
+    sections: Vec<(u64, (Cid, Bytes))>,
+    bytes: usize,
+}
+
+impl Gathered {
+    fn push(&mut self, Section { at, cid, data }: Section) {
+        self.bytes += data.len();
+        self.sections.push((at, (cid, data)));
+    }
+
+    fn is_enough(&self) -> bool {
+        self.bytes >= TOGETHER_BYTES || self.sections.len() >= TOGETHER
+    }
+}
+
+/// Why a section's block may not be stored, whatever its hash is.
+fn refusal((cid, data): &(Cid, Bytes), big: bool) -> Option<String> {
     if data.len() > BLOCK_MAX_BYTES && !big {
-        return Err(format!("block {cid}: {}", crate::ipld::block::TOO_BIG));
+        return Some(format!("block {cid}: {TOO_BIG}"));
     }
     // A digest cut down to nothing would match anything: lengths are checked before hashes.
-    cid::check(&cid).map_err(|e| e.to_string())?;
-    Block::verified(cid, data).map_err(|e| e.to_string())
+    cid::check(cid).map_err(|e| e.to_string()).err()
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::ipld::block::Prefix;
     use crate::ipld::car::{header, section};
@@ -141,6 +196,19 @@ mod tests {
         assert!(text.starts_with("import failed: x.car: byte 60: block bafkrei"), "{text}");
         assert!(text.contains("does not match its hash"), "{text}");
         assert_eq!(import(&car_of(&[good.clone(), good]), false).unwrap().blocks, 2);
+    }
+
+    #[test]
+    fn what_is_wrong_first_is_told_though_more_is_read_before_it_is_hashed() {
+        let cid = |text: &[u8]| Prefix::v1(codec::RAW).cid(text).unwrap();
+        let blocks = [(cid(b"truth"), "truth".into()), (cid(b"lie"), "no".into())];
+        let mut bytes = car_of(&blocks);
+        bytes.extend_from_slice(b"\xff\xff\xff\xff");
+        let text = import(&bytes, false).unwrap_err().to_string();
+        assert!(text.contains(&cid(b"lie").to_string()), "{text}");
+        let tail = [&car_of(&blocks[..1])[..], b"\xff\xff\xff\xff"].concat();
+        let text = import(&tail, false).unwrap_err().to_string();
+        assert!(!text.contains("does not match"), "{text}");
     }
 
     #[test]

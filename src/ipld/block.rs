@@ -14,7 +14,8 @@
 
 use bytes::Bytes;
 
-use super::cid::{self, Cid, CidError, Version, codec, hash};
+use super::cid::{self, Cid, CidError, Multihash, Version, codec, hash};
+use super::sha256;
 
 /// Largest block that is read from anyone, in bytes (Bitswap and Kubo's RPC agree on 2 MiB).
 pub const BLOCK_MAX_BYTES: usize = 2 << 20;
@@ -74,15 +75,24 @@ impl Prefix {
     /// # Errors
     /// [`CidError::Hash`] for an unknown hash function.
     pub fn cid(&self, data: &[u8]) -> Result<Cid, CidError> {
-        if self.inline.is_some_and(|most| data.len() <= usize::from(most)) {
+        if self.inlines(data) {
             return Ok(Cid::new_v1(self.codec, cid::digest(hash::IDENTITY, data)?));
         }
-        let digest = cid::digest(self.hash, data)?;
+        Ok(self.named(cid::digest(self.hash, data)?))
+    }
+
+    /// Whether `data` is short enough to stand in its CID.
+    fn inlines(&self, data: &[u8]) -> bool {
+        self.inline.is_some_and(|most| data.len() <= usize::from(most))
+    }
+
+    /// The CID of what has this digest under the prefix's hash.
+    fn named(&self, digest: Multihash) -> Cid {
         let legacy = self.version == Version::V0
             && self.codec == codec::DAG_PB
             && self.hash == hash::SHA2_256;
         let v0 = legacy.then(|| Cid::new_v0(digest).ok()).flatten();
-        Ok(v0.unwrap_or_else(|| Cid::new_v1(self.codec, digest)))
+        v0.unwrap_or_else(|| Cid::new_v1(self.codec, digest))
     }
 }
 
@@ -95,12 +105,48 @@ impl Block {
         Ok(Self { cid: prefix.cid(&data)?, data })
     }
 
+    /// Names many at a time, in their order: as [`Self::hashed`] names each, but under sha2-256 in
+    /// less than half the time where there are sixteen of about one length.
+    ///
+    /// # Errors
+    /// Each its own: [`CidError::Hash`] for an unknown hash function.
+    pub fn hashed_many(many: Vec<(Prefix, Bytes)>) -> Vec<Result<Self, CidError>> {
+        let sha256 = |(prefix, data): &(Prefix, Bytes)| {
+            prefix.hash == hash::SHA2_256 && !prefix.inlines(data)
+        };
+        let digests = digests(&many, sha256);
+        let named = |((prefix, data), digest): ((Prefix, Bytes), Option<Multihash>)| match digest {
+            Some(digest) => Ok(Self { cid: prefix.named(digest), data }),
+            None => Self::hashed(prefix, data),
+        };
+        many.into_iter().zip(digests).map(named).collect()
+    }
+
     /// Accepts `data` as the content of `cid` after hashing it.
     ///
     /// # Errors
     /// [`BlockError::Mismatch`] when the hash differs.
     pub fn verified(cid: Cid, data: Bytes) -> Result<Self, BlockError> {
         let digest = cid::digest(cid.hash().code(), &data)?;
+        Self::compared(cid, data, digest)
+    }
+
+    /// Accepts many at a time, in their order: as [`Self::verified`] does each, and as much faster as
+    /// [`Self::hashed_many`] is.
+    ///
+    /// # Errors
+    /// Each its own: [`BlockError::Mismatch`] where the hash differs.
+    pub fn verified_many(many: Vec<(Cid, Bytes)>) -> Vec<Result<Self, BlockError>> {
+        let digests = digests(&many, |(cid, _)| cid.hash().code() == hash::SHA2_256);
+        let compared = |((cid, data), digest): ((Cid, Bytes), Option<Multihash>)| match digest {
+            Some(digest) => Self::compared(cid, data, digest),
+            None => Self::verified(cid, data),
+        };
+        many.into_iter().zip(digests).map(compared).collect()
+    }
+
+    /// Pairs `data` with the CID if that has this digest of it, or the beginning of it.
+    fn compared(cid: Cid, data: Bytes, digest: Multihash) -> Result<Self, BlockError> {
         let truncated = digest.digest().get(..usize::from(cid.hash().size()));
         if truncated == Some(cid.hash().digest()) {
             return Ok(Self { cid, data });
@@ -141,6 +187,16 @@ impl Block {
     }
 }
 
+/// The sha2-256 of those of which it is wanted.
+fn digests<T>(many: &[(T, Bytes)], wanted: impl Fn(&(T, Bytes)) -> bool) -> Vec<Option<Multihash>> {
+    let messages = many.iter().filter(|one| wanted(one));
+    let messages: Vec<&[u8]> = messages.map(|(_, data)| data.as_ref()).collect();
+    let mut digests = sha256::digests(&messages).into_iter();
+    let digest = |one| if wanted(one) { digests.next() } else { None };
+    let wrap = |digest: sha256::Digest| Multihash::wrap(hash::SHA2_256, &digest).ok();
+    many.iter().map(digest).map(|digest| digest.and_then(wrap)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,5 +215,51 @@ mod tests {
         assert_eq!(v0.with_codec(codec::RAW).cid(b"").unwrap().version(), Version::V1);
         let blake3 = Prefix { hash: hash::BLAKE3, ..v0 };
         assert_eq!(blake3.cid(b"").unwrap().version(), Version::V1);
+    }
+
+    #[test]
+    fn many_are_named_as_each_is() {
+        let prefixes = [
+            Prefix::v1(codec::RAW),
+            Prefix { version: Version::V0, ..Prefix::v1(codec::DAG_PB) },
+            Prefix { hash: hash::BLAKE3, ..Prefix::v1(codec::RAW) },
+            Prefix { inline: Some(32), ..Prefix::v1(codec::RAW) },
+            Prefix { hash: 0x9999, ..Prefix::v1(codec::RAW) },
+        ];
+        let many: Vec<(Prefix, Bytes)> = (0..200_usize)
+            .map(|n| (prefixes[n % 5], Bytes::from(vec![n as u8; n * n % 1000])))
+            .collect();
+        let each = many.iter().map(|(prefix, data)| Block::hashed(*prefix, data.clone()).ok());
+        let each: Vec<Option<Block>> = each.collect();
+        let found: Vec<Option<Block>> =
+            Block::hashed_many(many).into_iter().map(Result::ok).collect();
+        assert_eq!(found, each);
+        assert_eq!(each.iter().filter(|block| block.is_none()).count(), 40);
+    }
+
+    #[test]
+    fn many_are_accepted_as_each_is() {
+        let names = ["sha2-256", "blake3", "identity"].map(|name| hash::by_name(name).unwrap());
+        let one = |n: usize| {
+            let data = vec![n as u8; if n % 3 == 2 { n % 128 } else { 200 + n % 7 }];
+            let cid = Cid::new_v1(codec::RAW, cid::digest(names[n % 3], &data).unwrap());
+            // One of five is a lie, one a digest that was cut off.
+            let whole = cid.hash().digest();
+            let cid = match n % 5 {
+                1 => Cid::new_v1(codec::RAW, Multihash::wrap(names[n % 3], &[7; 20]).unwrap()),
+                2 if whole.len() > 20 => {
+                    Cid::new_v1(codec::RAW, Multihash::wrap(names[n % 3], &whole[..20]).unwrap())
+                }
+                _ => cid,
+            };
+            (cid, Bytes::from(data))
+        };
+        let many: Vec<(Cid, Bytes)> = (0..200).map(one).collect();
+        let each = many.iter().map(|(cid, data)| Block::verified(*cid, data.clone()).ok());
+        let each: Vec<Option<Block>> = each.collect();
+        let found: Vec<Option<Block>> =
+            Block::verified_many(many).into_iter().map(Result::ok).collect();
+        assert_eq!(found, each);
+        assert_eq!(each.iter().filter(|block| block.is_none()).count(), 40);
     }
 }

@@ -10,3 +10,4 @@ mod digest;
 pub mod multibase;
 pub mod multicodec;
 pub mod path;
+mod sha256;

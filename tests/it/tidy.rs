@@ -162,6 +162,12 @@ const BANS: &[Ban] = &[
         why: "only the command line talks to a terminal",
     },
     Ban {
+        words: &["unsafe", "unsafe_code"],
+        only: &[],
+        except: &["src/ipld/sha256/lanes.rs", "src/ipld/sha256/woven.rs"],
+        why: "nobody but who hands out a processor's own instructions says unsafe",
+    },
+    Ban {
         words: &["anyhow"],
         only: &[],
         except: &["src/main.rs"],

@@ -3,7 +3,8 @@
 //! Whoever submits hashes, too, instead of waiting: a thread for each core beside it would leave three on
 //! two cores, which take turns and leave one of them idle in between.
 //!
-//! Small leaves travel together: handing one over costs more than hashing it.
+//! Leaves travel together: sixteen are hashed in less than half the time they take one by one
+//! ([`Block::hashed_many`]), and to hand a small one over costs more than to hash it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,11 +18,13 @@ use crate::ipld::cid::CidError;
 use crate::task;
 use crate::unixfs::chunk::fixed::Framed;
 
-/// Batches in flight for each core: enough that no core waits for the reader, and the whole memory
-/// of an import beyond the write buffers.
-const BATCHES_A_CORE: usize = 4;
-/// Bytes from which on a batch goes off; a single chunk may be larger.
-const BATCH_BYTES: usize = 128 << 10;
+/// Batches in flight for each core: enough that no core waits for the reader.
+const BATCHES_A_CORE: usize = 2;
+/// Batches in flight at most: a single reader keeps no more cores busy, and this many are the whole
+/// memory of an import beyond the write buffers.
+const BATCHES: usize = 8;
+/// Bytes from which on a batch goes off: sixteen leaves of Kubo's size. A single chunk may be larger.
+const BATCH_BYTES: usize = 4 << 20;
 /// Leaves with which it does: their content may be next to nothing.
 const BATCH_LEAVES: usize = 128;
 
@@ -54,7 +57,7 @@ impl Hashers {
     /// When the system refuses a thread.
     pub fn start() -> io::Result<Self> {
         let cores = task::cores();
-        let most = cores * BATCHES_A_CORE;
+        let most = (cores * BATCHES_A_CORE).min(BATCHES);
         let (jobs, inbox) = sync_channel::<Job>(most);
         let inbox = Arc::new(Mutex::new(inbox));
         let mut threads = Vec::with_capacity(cores);
@@ -156,9 +159,11 @@ fn work(inbox: &Inbox) {
 }
 
 fn hash(Job { leaves, reply }: Job) {
-    let hash = |(prefix, framed): (Prefix, Framed)| {
-        Block::hashed(prefix, framed.block).map(|block| (block, framed.content))
-    };
+    let (leaves, contents): (Vec<_>, Vec<_>) = leaves
+        .into_iter()
+        .map(|(prefix, Framed { block, content })| ((prefix, block), content))
+        .unzip();
+    let hashed = Block::hashed_many(leaves).into_iter().zip(contents);
     // Nobody waits any more when the import has failed.
-    let _ = reply.send(leaves.into_iter().map(hash).collect());
+    let _ = reply.send(hashed.map(|(block, content)| Ok((block?, content))).collect());
 }
