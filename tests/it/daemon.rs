@@ -331,17 +331,17 @@ fn large_files_are_handed_over_and_let_go() {
     let endless = repo.path("endless");
     fs::File::create(&endless).unwrap().set_len(1 << 40).unwrap();
     let mut adding = repo.command(["add", "-Q", "endless"]).spawn().unwrap();
-    let until = |open: bool| {
+    let until = |pid: u32, open: bool| {
         let since = Instant::now();
-        while open_below(daemon.pid(), &endless).is_empty() == open {
+        while open_below(pid, &endless).is_empty() == open {
             assert!(since.elapsed() < Duration::from_secs(30), "open: {open}");
             std::thread::sleep(Duration::from_millis(20));
         }
     };
-    until(true);
+    until(daemon.pid(), true);
     adding.kill().unwrap();
     adding.wait().unwrap();
-    until(false);
+    until(daemon.pid(), false);
     // Nor are they handed to one daemon and named to another.
     let (elsewhere, address) = (Repo::for_daemon(), fs::read(repo.root().join("api")).unwrap());
     let other = Daemon::offline(&elsewhere);
@@ -359,11 +359,7 @@ fn large_files_are_handed_over_and_let_go() {
     assert_eq!(repo.ok(["add", "-r", "-Q", "d"]), cid);
     // Nor does it wait for what it reads itself.
     let mut adding = repo.command(["add", "-Q", "endless"]).spawn().unwrap();
-    let since = Instant::now();
-    while open_below(daemon.pid(), &endless).is_empty() {
-        assert!(since.elapsed() < Duration::from_secs(30), "it is not handed over");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until(daemon.pid(), true);
     let (status, time) = daemon.stop();
     assert!(status.success() && time < Duration::from_secs(20), "{status} after {time:?}");
     assert!(!adding.wait().unwrap().success());
