@@ -36,11 +36,13 @@ type State = [u32; 8];
 type Chunks<'m> = std::slice::Iter<'m, Chunk>;
 
 /// Before the first chunk: square roots of the first primes (FIPS 180-4, section 5.3.3).
+#[cfg(target_arch = "x86_64")]
 const START: State = [
     0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 ];
 
 /// A constant for each round, in rows of four: cube roots of the first primes (section 4.2.2).
+#[cfg(target_arch = "x86_64")]
 const ROUNDS: [[[u32; 4]; 4]; 4] = [
     [
         [0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5],
