@@ -139,9 +139,10 @@ fn idle_busy_and_slow_connections_take_bounded_memory() {
         mib(after),
         BUSY / 4,
     );
-    // An idle connection takes 16 KiB at most; a sleeping reader the pieces between store and
-    // socket, some 13 of a chunk each; the rest of it is room for the machine's mood.
-    assert!(after_idle - before <= (IDLE as u64 * 16) << 10, "{} MiB", mib(after_idle - before));
+    // An idle connection takes 10 KiB, and 20 where a busy machine accepts many before it serves the
+    // first; a sleeping reader the pieces between store and socket, some 13 of a chunk each; the rest
+    // of it is room for the machine's mood.
+    assert!(after_idle - before <= (IDLE as u64 * 32) << 10, "{} MiB", mib(after_idle - before));
     let chunks = 2 * SLEEPERS as u64 * 16 * (256 << 10);
     assert!(after_slow - after_idle <= chunks, "{} MiB", mib(after_slow - after_idle));
     assert!(after - after_slow <= 64 << 20, "{} MiB", mib(after - after_slow));
@@ -169,7 +170,7 @@ fn endless(address: &str, begin: &str, most: usize) -> Option<u16> {
 #[test]
 fn heads_without_end_are_refused_and_take_no_memory() {
     let (repo, daemon) = served();
-    let before = peak(daemon.pid());
+    let before = settled(&daemon);
     let most = if soak() { 1 << 30 } else { 4 << 20 };
     for address in [daemon.api(), daemon.gateway.clone()] {
         for (begin, statuses) in [
