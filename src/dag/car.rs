@@ -12,7 +12,7 @@ use crate::ipld::car::{CarError, CarReader, ROOTS_MAX, Section};
 use crate::ipld::cid::{self, Cid};
 use crate::store::{StoreError, Writer};
 
-/// Bytes of sections that are hashed together: sixteen leaves of Kubo's size. One more may be larger.
+/// Bytes of sections that are hashed together: sixteen leaves of Kubo's size.
 const TOGETHER_BYTES: usize = 4 << 20;
 /// Sections that are: their blocks may be next to nothing.
 const TOGETHER: usize = 128;
@@ -68,8 +68,9 @@ pub struct CarImport {
 
 impl CarImport {
     /// Reads a CAR to its end and puts each block that is what its CID says. Blocks above 2 MiB
-    /// are refused unless `big`. Memory: 4 MiB of sections and one more, the roots, and what the
-    /// writer holds.
+    /// are refused unless `big`. Those of a file of this machine (`local`) are hashed many at a time;
+    /// whoever sends one that is wrong, and nothing more, hears of it at once. Memory: 4 MiB of
+    /// sections and one more, the roots, and what the writer holds.
     ///
     /// # Errors
     /// The first thing that is wrong, with its offset; the import is then to be dropped.
@@ -77,6 +78,7 @@ impl CarImport {
         &mut self,
         name: &str,
         input: impl Read,
+        local: bool,
         big: bool,
         writer: &mut Writer<'_>,
     ) -> Result<(), CarImportError> {
@@ -96,7 +98,7 @@ impl CarImport {
             let goes_on = match next {
                 Ok(Some(section)) => {
                     gathered.push(section);
-                    if !gathered.is_enough() {
+                    if local && !gathered.is_enough() {
                         continue;
                     }
                     Ok(true)
@@ -181,7 +183,7 @@ mod tests {
     fn import(bytes: &[u8], big: bool) -> Result<CarImport, CarImportError> {
         let core = Store::in_memory().unwrap().core();
         let (mut import, mut writer) = (CarImport::default(), core.writer());
-        import.read("x.car", bytes, big, &mut writer)?;
+        import.read("x.car", bytes, true, big, &mut writer)?;
         writer.commit(&[])?;
         assert!(core.totals().0 <= import.blocks);
         Ok(import)
@@ -209,6 +211,22 @@ mod tests {
         let tail = [&car_of(&blocks[..1])[..], b"\xff\xff\xff\xff"].concat();
         let text = import(&tail, false).unwrap_err().to_string();
         assert!(!text.contains("does not match"), "{text}");
+    }
+
+    #[test]
+    fn sections_beyond_those_that_are_hashed_together_are_read_and_judged() {
+        let one = |n: usize| {
+            let data = Bytes::from(n.to_le_bytes().repeat(20 + n % 3));
+            (Prefix::v1(codec::RAW).cid(&data).unwrap(), data)
+        };
+        let mut blocks: Vec<(Cid, Bytes)> = (0..3 * TOGETHER).map(one).collect();
+        let whole = import(&car_of(&blocks), false).unwrap();
+        assert_eq!(whole.blocks, blocks.len() as u64);
+        assert_eq!(whole.bytes, blocks.iter().map(|(_, data)| data.len() as u64).sum::<u64>());
+        let (at, liar) = (car_of(&blocks[..2 * TOGETHER + 7]).len(), 2 * TOGETHER + 7);
+        blocks[liar].1 = "a lie".into();
+        let text = import(&car_of(&blocks), false).unwrap_err().to_string();
+        assert!(text.contains(&format!("byte {at}: block {}", blocks[liar].0)), "{text}");
     }
 
     #[test]

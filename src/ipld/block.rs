@@ -81,6 +81,12 @@ impl Prefix {
         Ok(self.named(cid::digest(self.hash, data)?))
     }
 
+    /// Blocks under this prefix that [`Block::hashed_many`] does best at a time, on this processor;
+    /// one where it gains nothing by more.
+    pub fn together(&self) -> usize {
+        if self.hash == hash::SHA2_256 { sha256::together() } else { 1 }
+    }
+
     /// Whether `data` is short enough to stand in its CID.
     fn inlines(&self, data: &[u8]) -> bool {
         self.inline.is_some_and(|most| data.len() <= usize::from(most))
@@ -105,16 +111,16 @@ impl Block {
         Ok(Self { cid: prefix.cid(&data)?, data })
     }
 
-    /// Names many at a time, in their order: as [`Self::hashed`] names each, but under sha2-256 in
-    /// less than half the time where there are sixteen of about one length.
+    /// Names many at a time, in their order: as [`Self::hashed`] names each, but under sha2-256 and
+    /// for [`Prefix::together`] of about one length in 38 % of the time by AVX-512, in 60 % by SHA-NI.
     ///
     /// # Errors
     /// Each its own: [`CidError::Hash`] for an unknown hash function.
     pub fn hashed_many(many: Vec<(Prefix, Bytes)>) -> Vec<Result<Self, CidError>> {
-        let sha256 = |(prefix, data): &(Prefix, Bytes)| {
+        let fast = |(prefix, data): &(Prefix, Bytes)| {
             prefix.hash == hash::SHA2_256 && !prefix.inlines(data)
         };
-        let digests = digests(&many, sha256);
+        let digests = digests(&many, fast);
         let named = |((prefix, data), digest): ((Prefix, Bytes), Option<Multihash>)| match digest {
             Some(digest) => Ok(Self { cid: prefix.named(digest), data }),
             None => Self::hashed(prefix, data),
@@ -191,8 +197,8 @@ impl Block {
 fn digests<T>(many: &[(T, Bytes)], wanted: impl Fn(&(T, Bytes)) -> bool) -> Vec<Option<Multihash>> {
     let messages = many.iter().filter(|one| wanted(one));
     let messages: Vec<&[u8]> = messages.map(|(_, data)| data.as_ref()).collect();
-    let mut digests = sha256::digests(&messages).into_iter();
-    let digest = |one| if wanted(one) { digests.next() } else { None };
+    let mut found = sha256::digests(&messages).into_iter();
+    let digest = |one| if wanted(one) { found.next() } else { None };
     let wrap = |digest: sha256::Digest| Multihash::wrap(hash::SHA2_256, &digest).ok();
     many.iter().map(digest).map(|digest| digest.and_then(wrap)).collect()
 }

@@ -1,7 +1,7 @@
 //! CAR: blocks in a row, behind a header that names their roots. Reads versions 1 and 2, writes 1.
 //!
-//! Owns the framing. Does not hash: whether bytes are what their CID says is `Block::verified`'s to
-//! tell, and nothing from a CAR may go anywhere without it.
+//! Owns the framing. Does not hash: whether bytes are what their CID says is for `Block::verified`
+//! and `Block::verified_many` to tell, and nothing from a CAR may go anywhere without it.
 //!
 //! Reads over [`std::io::Read`], one section at a time and never seeking: an import runs on a
 //! thread of its own, and an upload or a pipe cannot go back. A section is read into memory of its

@@ -26,8 +26,10 @@ use sha2::{Digest as _, Sha256};
 /// A digest, in bytes.
 pub type Digest = [u8; 32];
 
-/// What the function works on at a time, in bytes.
-type Chunk = [u8; 64];
+/// What the function works on at a time, in eights of bytes.
+type Chunk = [[u8; 8]; 8];
+/// Bytes of one.
+const CHUNK_BYTES: usize = 64;
 /// Bytes of a chunk before the length of the message, which is in the last one.
 const ROOM: usize = 56;
 /// What is kept between two chunks of a message.
@@ -70,8 +72,8 @@ const ROUNDS: [[[u32; 4]; 4]; 4] = [
     ],
 ];
 
-/// Takes messages through the first `chunks` chunks, which each of them has, together.
-type Compress<const N: usize> = fn([Chunks<'_>; N], usize) -> [State; N];
+/// Takes messages through the chunks that all of them have, together; tells how many that were.
+type Compress<const N: usize> = fn([Chunks<'_>; N]) -> (usize, [State; N]);
 /// Messages whose digests are yet to be written, the shortest first.
 type Waiting<'w, 'm> = &'w mut [(&'m [u8], &'m mut Digest)];
 
@@ -86,6 +88,15 @@ struct Ways {
 /// The digests of messages, in their order.
 pub fn digests(messages: &[&[u8]]) -> Vec<Digest> {
     Ways::here().digests(messages)
+}
+
+/// Messages that this processor hashes best at a time; one where it gains nothing by more.
+pub fn together() -> usize {
+    match Ways::here() {
+        Ways { sixteen: Some(_), .. } => 16,
+        Ways { four: Some(_), .. } => 4,
+        _ => 1,
+    }
 }
 
 impl Ways {
@@ -107,9 +118,9 @@ impl Ways {
         all.sort_by_key(|(message, _)| message.len());
         let mut waiting = all.as_mut_slice();
         while !waiting.is_empty() {
-            waiting = together(self.sixteen, waiting)
-                .or_else(|waiting| together(self.four, waiting))
-                .or_else(|waiting| together(self.two, waiting))
+            waiting = as_one(self.sixteen, waiting)
+                .or_else(|waiting| as_one(self.four, waiting))
+                .or_else(|waiting| as_one(self.two, waiting))
                 .unwrap_or_else(alone);
         }
         digests
@@ -118,22 +129,21 @@ impl Ways {
 
 /// Hashes the first N together and gives the others; gives all where there is no way to, or where
 /// they are too different in length for it to pay.
-fn together<'w, 'm, const N: usize>(
+fn as_one<'w, 'm, const N: usize>(
     way: Option<Compress<N>>,
     waiting: Waiting<'w, 'm>,
 ) -> Result<Waiting<'w, 'm>, Waiting<'w, 'm>> {
     let pays = waiting.first_chunk::<N>().is_some_and(|group| {
         let length = |at: Option<&(&[u8], _)>| at.map_or(0, |(message, _)| message.len());
         let (shortest, longest) = (length(group.first()), length(group.last()));
-        shortest >= size_of::<Chunk>() && longest.abs_diff(shortest) <= shortest / 4
+        shortest >= CHUNK_BYTES && longest.abs_diff(shortest) <= shortest / 4
     });
     let Some(compress) = way.filter(|_| pays) else { return Err(waiting) };
     let Some((group, rest)) = waiting.split_first_chunk_mut::<N>() else { return Ok(&mut []) };
-    let messages = group.each_ref().map(|(message, _)| message.as_chunks().0);
-    let common = messages.iter().map(|chunks| chunks.len()).min().unwrap_or(0);
-    let states = compress(messages.map(|chunks| chunks.iter()), common);
+    let messages = group.each_ref().map(|(message, _)| message.as_chunks().0.as_chunks().0.iter());
+    let (done, states) = compress(messages);
     for ((message, digest), state) in group.iter_mut().zip(states) {
-        **digest = finish(message, common, state);
+        **digest = finish(message, done, state);
     }
     Ok(rest)
 }
@@ -147,10 +157,10 @@ fn alone<'w, 'm>(waiting: Waiting<'w, 'm>) -> Waiting<'w, 'm> {
 
 /// The digest of a message of which so many chunks went into a state.
 fn finish(message: &[u8], done: usize, mut state: State) -> Digest {
-    let (chunks, tail) = message.as_chunks();
+    let (chunks, tail) = message.as_chunks::<CHUNK_BYTES>();
     compress256(&mut state, chunks.get(done..).unwrap_or_default());
     // A bit that is set, zeros, and the length in bits at the end of a chunk (section 5.1.1).
-    let mut last: [Chunk; 2] = [[0; 64]; 2];
+    let mut last = [[0; CHUNK_BYTES]; 2];
     for (to, from) in last.as_flattened_mut().iter_mut().zip(tail.iter().chain(&[0x80])) {
         *to = *from;
     }
@@ -165,6 +175,14 @@ fn finish(message: &[u8], done: usize, mut state: State) -> Digest {
         *to = word.to_be_bytes();
     }
     digest
+}
+
+/// The order in which the bytes of four words are read: the first of each is its highest.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sse2")]
+#[inline]
+fn highest_first() -> std::arch::x86_64::__m128i {
+    std::arch::x86_64::_mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3)
 }
 
 /// The words of a vector of four.

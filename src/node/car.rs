@@ -142,10 +142,11 @@ fn import(
     for entry in source {
         let Entry { path, content, .. } = entry.map_err(CarImportError::Source)?;
         let names: Vec<_> = path.iter().map(|name| String::from_utf8_lossy(name)).collect();
+        let local = content.is_local();
         let Some(reader) = content.into_reader() else {
             return Err(Error::Invalid(format!("{:?} is not a file", names.join("/"))));
         };
-        import.read(&names.join("/"), reader, options.allow_big_block, &mut writer)?;
+        import.read(&names.join("/"), reader, local, options.allow_big_block, &mut writer)?;
     }
     // Not with the pins: a root whose DAG is not whole must not keep the blocks of others out.
     let intent = writer.intent();

@@ -3,8 +3,8 @@
 //! Whoever submits hashes, too, instead of waiting: a thread for each core beside it would leave three on
 //! two cores, which take turns and leave one of them idle in between.
 //!
-//! Leaves travel together: sixteen are hashed in less than half the time they take one by one
-//! ([`Block::hashed_many`]), and to hand a small one over costs more than to hash it.
+//! Leaves travel together: to hand a small one over costs more than to hash it, and a processor may
+//! hash several in much less time than one after the other ([`Block::hashed_many`]).
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,14 +18,19 @@ use crate::ipld::cid::CidError;
 use crate::task;
 use crate::unixfs::chunk::fixed::Framed;
 
-/// Batches in flight for each core: enough that no core waits for the reader.
-const BATCHES_A_CORE: usize = 2;
-/// Batches in flight at most: a single reader keeps no more cores busy, and this many are the whole
+/// Batches in flight for each core: enough that no core waits for the reader. They are the whole
 /// memory of an import beyond the write buffers.
-const BATCHES: usize = 8;
-/// Bytes from which on a batch goes off: sixteen leaves of Kubo's size. A single chunk may be larger.
-const BATCH_BYTES: usize = 4 << 20;
-/// Leaves with which it does: their content may be next to nothing.
+const BATCHES_A_CORE: usize = 4;
+/// The same of batches that wait for [`TOGETHER_BYTES`].
+const LARGE_A_CORE: usize = 2;
+/// Of these, at the most: one reader keeps no more than a few cores busy with them.
+const LARGE_MAX: usize = 8;
+/// Bytes from which on a batch goes off.
+const BATCH_BYTES: usize = 128 << 10;
+/// The same where leaves are better hashed together, and where more of them are sure to come: what is
+/// gathered from a client that stops is held as long as the client likes. Sixteen of Kubo's size.
+const TOGETHER_BYTES: usize = 4 << 20;
+/// Leaves with which a batch goes off: their content may be next to nothing.
 const BATCH_LEAVES: usize = 128;
 
 /// A leaf, and the bytes of content in it.
@@ -45,23 +50,27 @@ pub struct Hashers {
     threads: Vec<JoinHandle<()>>,
     gathered: Vec<(Prefix, Framed)>,
     gathered_bytes: usize,
+    together: usize,
     flying: VecDeque<Receiver<Vec<Hashed>>>,
     landed: std::vec::IntoIter<Hashed>,
     most: usize,
 }
 
 impl Hashers {
-    /// One thread a core, without the one that submits.
+    /// One thread a core, without the one that submits, for leaves under this prefix.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start() -> io::Result<Self> {
-        let cores = task::cores();
-        let most = (cores * BATCHES_A_CORE).min(BATCHES);
+    pub fn start(prefix: Prefix) -> io::Result<Self> {
+        let (cores, together) = (task::cores(), prefix.together());
+        let most = match together {
+            1 => cores * BATCHES_A_CORE,
+            _ => (cores * LARGE_A_CORE).min(LARGE_MAX),
+        };
         let (jobs, inbox) = sync_channel::<Job>(most);
         let inbox = Arc::new(Mutex::new(inbox));
         let mut threads = Vec::with_capacity(cores);
-        for n in 1..cores.max(2) {
+        for n in 1..cores.clamp(2, most) {
             let inbox = Arc::clone(&inbox);
             threads.push(task::thread(&format!("hash-{n}"), move || work(&inbox))?);
         }
@@ -71,16 +80,27 @@ impl Hashers {
             threads,
             gathered: Vec::new(),
             gathered_bytes: 0,
+            together,
             flying: VecDeque::new(),
             landed: Vec::new().into_iter(),
             most,
         })
     }
 
-    /// Hands a leaf over. [`Self::take`] must be called between submissions: it holds the bound.
-    pub fn submit(&mut self, prefix: Prefix, framed: Framed) {
+    /// Hands a leaf over; `more` come without anyone being waited for, but for the last of a file.
+    /// [`Self::take`] must be called between submissions: it holds the bound.
+    pub fn submit(&mut self, prefix: Prefix, framed: Framed, more: bool) {
         self.gathered_bytes += framed.block.len();
         self.gathered.push((prefix, framed));
+        let waits =
+            more && self.gathered.len() < self.together && self.gathered_bytes < TOGETHER_BYTES;
+        if !waits {
+            self.settle();
+        }
+    }
+
+    /// Sends off what is gathered, if it is enough for a batch.
+    pub fn settle(&mut self) {
         if self.gathered_bytes >= BATCH_BYTES || self.gathered.len() >= BATCH_LEAVES {
             self.flush();
         }

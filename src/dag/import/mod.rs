@@ -64,6 +64,11 @@ pub enum Content {
 }
 
 impl Content {
+    /// Whether it is a file of this machine: to read on keeps nobody waiting.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
     /// What a file is read from; `None` for what is no file.
     pub fn into_reader(self) -> Option<Box<dyn Read + Send>> {
         match self {
@@ -252,7 +257,7 @@ impl<'w, 's> Importer<'w, 's> {
         Ok(Self {
             profile,
             blocks: Kept { writer, keep },
-            hashers: Hashers::start()?,
+            hashers: Hashers::start(profile.leaf_prefix())?,
             shape,
             rules: Rules { settings: profile.directories(), shape },
             pending: VecDeque::new(),
@@ -276,7 +281,7 @@ impl<'w, 's> Importer<'w, 's> {
                     let child = self.symlink(&target, &meta)?;
                     self.pending.push_back(Pending::Done(path, child, meta));
                 }
-                Content::File(reader) => self.file(reader, path, meta, listen)?,
+                Content::File(reader) => self.file(reader, false, path, meta, listen)?,
                 Content::Open(opened) => self.opened(opened, path, meta, listen)?,
             }
             self.advance(self.pending.len() >= PENDING_MAX, listen)?;
@@ -321,17 +326,19 @@ impl<'w, 's> Importer<'w, 's> {
             Opened::is_wanted(gone.as_deref())?;
             listen(event)
         };
-        let read = self.file(Box::new(file), path, own, &mut listen);
+        let read = self.file(Box::new(file), true, path, own, &mut listen);
         read.map_err(|error| match error {
             ImportError::Source(error) => unread(&at, &error).into(),
             other => other,
         })
     }
 
-    /// Reads one file to its end: chunks go off to be hashed while the next ones are read.
+    /// Reads one file to its end: chunks go off to be hashed while the next ones are read; each on its
+    /// own where a reader that is not `local` may keep them waiting.
     fn file(
         &mut self,
         reader: Box<dyn Read + Send>,
+        local: bool,
         path: Vec<Bytes>,
         own: Meta,
         listen: Listener<'_>,
@@ -345,13 +352,14 @@ impl<'w, 's> Importer<'w, 's> {
         let mut read = 0u64;
         while let Some(framed) = chunks.next_block()? {
             read += framed.content as u64;
-            self.hashers.submit(prefix, framed);
+            self.hashers.submit(prefix, framed, local);
             if let Some(Pending::File(file)) = self.pending.back_mut() {
                 file.flying += 1;
             }
             self.advance(false, listen)?;
             listen(Event::Progress { path: path.clone(), bytes: read })?;
         }
+        self.hashers.settle();
         if let Some(Pending::File(file)) = self.pending.back_mut() {
             file.read = true;
         }

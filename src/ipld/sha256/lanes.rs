@@ -15,7 +15,7 @@
 use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::*;
 
-use super::{Chunk, Chunks, Compress, ROUNDS, START, State, unpacked};
+use super::{Chunk, Chunks, Compress, ROUNDS, START, State, highest_first, unpacked};
 
 /// A word of each message.
 type Words = __m512i;
@@ -27,54 +27,55 @@ struct Work {
     chunk: [Words; 16],
 }
 
-/// Taking sixteen messages through their first chunks, where the processor can.
+/// Taking sixteen messages through the chunks that all of them have, where the processor can.
 #[allow(unsafe_code)]
 pub(super) fn way() -> Option<Compress<16>> {
     let here = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
     // SAFETY: given away only where the processor has all that `compress` is compiled for.
-    here.then_some(|messages, chunks| unsafe { compress(messages, chunks) })
+    here.then_some(|messages| unsafe { compress(messages) })
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn compress(mut messages: [Chunks<'_>; 16], chunks: usize) -> [State; 16] {
+fn compress(mut messages: [Chunks<'_>; 16]) -> (usize, [State; 16]) {
     let mut state = START.map(|word| _mm512_set1_epi32(word.cast_signed()));
-    for _ in 0..chunks {
-        let rows = messages.each_mut().map(|rest| row(rest.next().unwrap_or(&[0; 64])));
-        let mut work = Work { state, chunk: transposed(rows) };
-        for constants in &ROUNDS {
-            work = sixteen(work, constants);
+    let mut rows = [_mm512_setzero_si512(); 16];
+    let mut done = 0_usize;
+    loop {
+        for (row, rest) in rows.iter_mut().zip(&mut messages) {
+            let Some(chunk) = rest.next() else { return (done, states(state)) };
+            *row = read(chunk);
         }
-        state = added(state, work.state);
+        let work = Work { state, chunk: transposed(rows) };
+        let [first, second, third, last] = &ROUNDS;
+        let work = pass::<true>(pass::<true>(pass::<true>(work, first), second), third);
+        // These want no words beyond those that are there.
+        let work = pass::<false>(work, last);
+        for (sum, words) in state.iter_mut().zip(work.state) {
+            *sum = _mm512_add_epi32(*sum, words);
+        }
+        done = done.saturating_add(1);
     }
-    let mut lanes = state.map(|words| lanes(words).into_iter());
-    [(); 16].map(|()| lanes.each_mut().map(|lane| lane.next().unwrap_or_default()))
-}
-
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn added(state: [Words; 8], more: [Words; 8]) -> [Words; 8] {
-    let mut more = more.into_iter();
-    state.map(|words| more.next().map_or(words, |more| _mm512_add_epi32(words, more)))
 }
 
 /// As many rounds as there are words of a chunk: every word is back at its place, and the compiler
 /// need not move any.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn sixteen(work: Work, [a, b, c, d]: &[[u32; 4]; 4]) -> Work {
-    four(four(four(four(work, a), b), c), d)
+fn pass<const MORE: bool>(work: Work, [a, b, c, d]: &[[u32; 4]; 4]) -> Work {
+    quad::<MORE>(quad::<MORE>(quad::<MORE>(quad::<MORE>(work, a), b), c), d)
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn four(work: Work, &[a, b, c, d]: &[u32; 4]) -> Work {
-    round(round(round(round(work, a), b), c), d)
+fn quad<const MORE: bool>(work: Work, &[a, b, c, d]: &[u32; 4]) -> Work {
+    round::<MORE>(round::<MORE>(round::<MORE>(round::<MORE>(work, a), b), c), d)
 }
 
-/// A round (section 6.2.2, step 3), and the word of the round sixteen from now (step 1).
+/// A round (section 6.2.2, step 3), and, where `MORE` are wanted, the word of the one that is sixteen
+/// from now (step 1).
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn round(Work { state, chunk }: Work, constant: u32) -> Work {
+fn round<const MORE: bool>(Work { state, chunk }: Work, constant: u32) -> Work {
     let add = |a, b| _mm512_add_epi32(a, b);
     let [a, b, c, d, e, f, g, h] = state;
     let [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15] = chunk;
@@ -89,12 +90,15 @@ fn round(Work { state, chunk }: Work, constant: u32) -> Work {
         xor(_mm512_ror_epi32::<2>(a), _mm512_ror_epi32::<13>(a), _mm512_ror_epi32::<22>(a));
     let second = add(rolled, majority);
 
-    let low =
-        xor(_mm512_ror_epi32::<7>(w1), _mm512_ror_epi32::<18>(w1), _mm512_srli_epi32::<3>(w1));
-    let high =
-        xor(_mm512_ror_epi32::<17>(w14), _mm512_ror_epi32::<19>(w14), _mm512_srli_epi32::<10>(w14));
-    let next = add(add(w0, low), add(w9, high));
-
+    let next = if MORE {
+        let low =
+            xor(_mm512_ror_epi32::<7>(w1), _mm512_ror_epi32::<18>(w1), _mm512_srli_epi32::<3>(w1));
+        let (turned, shifted) = (_mm512_ror_epi32::<17>(w14), _mm512_srli_epi32::<10>(w14));
+        let high = xor(turned, _mm512_ror_epi32::<19>(w14), shifted);
+        add(add(w0, low), add(w9, high))
+    } else {
+        w0
+    };
     Work {
         state: [add(first, second), a, b, c, add(d, first), e, f, g],
         chunk: [w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15, next],
@@ -107,20 +111,13 @@ fn xor(a: Words, b: Words, c: Words) -> Words {
     _mm512_ternarylogic_epi32::<0x96>(a, b, c)
 }
 
-/// A chunk of one message, its words read as they are meant: the first byte is the highest.
+/// A chunk of one message.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-fn row(chunk: &Chunk) -> Words {
-    let read = |bytes: &[u8; 8]| i64::from_le_bytes(*bytes);
-    let bytes = match chunk.as_chunks().0 {
-        [a, b, c, d, e, f, g, h] => {
-            let (a, b, c, d) = (read(a), read(b), read(c), read(d));
-            _mm512_set_epi64(read(h), read(g), read(f), read(e), d, c, b, a)
-        }
-        _ => _mm512_setzero_si512(),
-    };
-    let swap = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
-    _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(swap))
+fn read(chunk: &Chunk) -> Words {
+    let [a, b, c, d, e, f, g, h] = chunk.map(i64::from_le_bytes);
+    let bytes = _mm512_set_epi64(h, g, f, e, d, c, b, a);
+    _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(highest_first()))
 }
 
 /// From a chunk of a message a vector to a word of all messages a vector.
@@ -160,30 +157,33 @@ fn within([a, b, c, d]: [Words; 4]) -> [Words; 4] {
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 fn among([a, b, c, d]: [Words; 4]) -> [Words; 4] {
-    let (ab_even, ab_odd) =
-        (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
-    let (cd_even, cd_odd) =
-        (_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xdd>(c, d));
+    const EVEN: i32 = 0x88;
+    const ODD: i32 = 0xdd;
+    let (ab_even, ab_odd) = (_mm512_shuffle_i32x4::<EVEN>(a, b), _mm512_shuffle_i32x4::<ODD>(a, b));
+    let (cd_even, cd_odd) = (_mm512_shuffle_i32x4::<EVEN>(c, d), _mm512_shuffle_i32x4::<ODD>(c, d));
     [
-        _mm512_shuffle_i32x4::<0x88>(ab_even, cd_even),
-        _mm512_shuffle_i32x4::<0x88>(ab_odd, cd_odd),
-        _mm512_shuffle_i32x4::<0xdd>(ab_even, cd_even),
-        _mm512_shuffle_i32x4::<0xdd>(ab_odd, cd_odd),
+        _mm512_shuffle_i32x4::<EVEN>(ab_even, cd_even),
+        _mm512_shuffle_i32x4::<EVEN>(ab_odd, cd_odd),
+        _mm512_shuffle_i32x4::<ODD>(ab_even, cd_even),
+        _mm512_shuffle_i32x4::<ODD>(ab_odd, cd_odd),
     ]
 }
 
-/// The word of each message.
+/// The state of each message.
 #[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-fn lanes(words: Words) -> [u32; 16] {
-    let [low, high] =
-        [_mm512_extracti64x4_epi64::<0>(words), _mm512_extracti64x4_epi64::<1>(words)];
-    let quarters = [
-        _mm256_extracti128_si256::<0>(low),
-        _mm256_extracti128_si256::<1>(low),
-        _mm256_extracti128_si256::<0>(high),
-        _mm256_extracti128_si256::<1>(high),
-    ];
-    let mut lanes = quarters.into_iter().flat_map(|quarter| unpacked(quarter));
-    [(); 16].map(|()| lanes.next().unwrap_or_default())
+fn states(words: [Words; 8]) -> [State; 16] {
+    let mut states = [[0; 8]; 16];
+    for (n, words) in words.into_iter().enumerate() {
+        let quarters = [
+            _mm512_extracti32x4_epi32::<0>(words),
+            _mm512_extracti32x4_epi32::<1>(words),
+            _mm512_extracti32x4_epi32::<2>(words),
+            _mm512_extracti32x4_epi32::<3>(words),
+        ];
+        let lanes = quarters.into_iter().flat_map(|quarter| unpacked(quarter));
+        for (to, word) in states.iter_mut().filter_map(|state| state.get_mut(n)).zip(lanes) {
+            *to = word;
+        }
+    }
+    states
 }

@@ -1,4 +1,4 @@
-//! Each way against `sha2`, which shares nothing with it but the definition.
+//! Each way against `sha2`, with which it shares no more than the end of a message.
 
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -29,6 +29,17 @@ fn check(messages: &[Vec<u8>], of: &str) {
         assert_eq!(wrong, None, "{name}, {of}, lengths {:?}", messages.iter().map(|m| m.len()));
         assert_eq!(found.len(), truth.len());
     }
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn what_the_processor_can_is_used() {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let flags = told.lines().find(|line| line.starts_with("flags")).unwrap();
+    let has = |name: &str| flags.split_whitespace().any(|flag| flag == name);
+    let Ways { sixteen, four, two } = Ways::here();
+    assert_eq!(sixteen.is_some(), has("avx512f") && has("avx512bw"));
+    assert_eq!((four.is_some(), two.is_some()), (has("sha_ni"), has("sha_ni")));
 }
 
 #[test]

@@ -15,7 +15,7 @@
 use std::arch::is_x86_feature_detected;
 use std::arch::x86_64::*;
 
-use super::{Chunk, Chunks, Compress, ROUNDS, START, State, unpacked};
+use super::{Chunk, Chunks, Compress, ROUNDS, START, State, highest_first, unpacked};
 
 /// One message under way.
 #[derive(Clone, Copy)]
@@ -28,57 +28,58 @@ struct Work {
     chunk: [__m128i; 4],
 }
 
-/// Taking so many messages through their first chunks, where the processor can.
+/// Taking so many messages through the chunks that all of them have, where the processor can.
 #[allow(unsafe_code)]
 pub(super) fn way<const N: usize>() -> Option<Compress<N>> {
     let here = is_x86_feature_detected!("sha")
         && is_x86_feature_detected!("ssse3")
         && is_x86_feature_detected!("sse4.1");
     // SAFETY: given away only where the processor has all that `compress` is compiled for.
-    here.then_some(|messages, chunks| unsafe { compress(messages, chunks) })
+    here.then_some(|messages| unsafe { compress(messages) })
 }
 
 #[target_feature(enable = "sha,ssse3,sse4.1")]
-fn compress<const N: usize>(mut messages: [Chunks<'_>; N], chunks: usize) -> [State; N] {
+fn compress<const N: usize>(mut messages: [Chunks<'_>; N]) -> (usize, [State; N]) {
     let [a, b, c, d, e, f, g, h] = START.map(u32::cast_signed);
     let chunk = [_mm_setzero_si128(); 4];
     let start = Work { abef: _mm_set_epi32(a, b, e, f), cdgh: _mm_set_epi32(c, d, g, h), chunk };
     let mut sums = [start; N];
-    for _ in 0..chunks {
+    let mut done = 0_usize;
+    loop {
         let mut work = sums;
         for (work, rest) in work.iter_mut().zip(&mut messages) {
-            work.chunk = words(rest.next().unwrap_or(&[0; 64]));
+            let Some(chunk) = rest.next() else { return (done, sums.map(|sum| sum.state())) };
+            work.chunk = read(chunk);
         }
         let [first, second, third, last] = &ROUNDS;
-        sixteen::<N, true>(&mut work, first);
-        sixteen::<N, true>(&mut work, second);
-        sixteen::<N, true>(&mut work, third);
+        pass::<N, true>(&mut work, first);
+        pass::<N, true>(&mut work, second);
+        pass::<N, true>(&mut work, third);
         // These want no words beyond those that are there.
-        sixteen::<N, false>(&mut work, last);
+        pass::<N, false>(&mut work, last);
         for (sum, work) in sums.iter_mut().zip(work) {
             sum.abef = _mm_add_epi32(sum.abef, work.abef);
             sum.cdgh = _mm_add_epi32(sum.cdgh, work.cdgh);
         }
+        done = done.saturating_add(1);
     }
-    sums.map(|sum| sum.state())
 }
 
-/// As many rounds as there are words of a chunk: every word is back at its place, and the compiler
-/// need not move any.
+/// As many rounds as there are words of a chunk, as in [`super::lanes`].
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 #[inline]
-fn sixteen<const N: usize, const MORE: bool>(work: &mut [Work; N], [a, b, c, d]: &[[u32; 4]; 4]) {
-    four::<N, MORE>(work, a);
-    four::<N, MORE>(work, b);
-    four::<N, MORE>(work, c);
-    four::<N, MORE>(work, d);
+fn pass<const N: usize, const MORE: bool>(work: &mut [Work; N], [a, b, c, d]: &[[u32; 4]; 4]) {
+    quad::<N, MORE>(work, a);
+    quad::<N, MORE>(work, b);
+    quad::<N, MORE>(work, c);
+    quad::<N, MORE>(work, d);
 }
 
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 #[inline]
-fn four<const N: usize, const MORE: bool>(work: &mut [Work; N], constants: &[u32; 4]) {
+fn quad<const N: usize, const MORE: bool>(work: &mut [Work; N], constants: &[u32; 4]) {
     for work in work {
-        *work = work.four::<MORE>(constants);
+        *work = work.quad::<MORE>(constants);
     }
 }
 
@@ -87,7 +88,7 @@ impl Work {
     /// sixteen from now (step 1).
     #[target_feature(enable = "sha,ssse3,sse4.1")]
     #[inline]
-    fn four<const MORE: bool>(self, constants: &[u32; 4]) -> Self {
+    fn quad<const MORE: bool>(self, constants: &[u32; 4]) -> Self {
         let [a, b, c, d] = constants.map(u32::cast_signed);
         let [w0, w1, w2, w3] = self.chunk;
         let given = _mm_add_epi32(w0, _mm_set_epi32(d, c, b, a));
@@ -112,17 +113,11 @@ impl Work {
     }
 }
 
-/// A chunk, its words read as they are meant: the first byte is the highest.
+/// A chunk of a message.
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 #[inline]
-fn words(chunk: &Chunk) -> [__m128i; 4] {
-    let swap = _mm_set_epi8(12, 13, 14, 15, 8, 9, 10, 11, 4, 5, 6, 7, 0, 1, 2, 3);
-    let read = |bytes: &[u8; 16]| {
-        let bytes = u128::from_le_bytes(*bytes);
-        _mm_shuffle_epi8(_mm_set_epi64x((bytes >> 64) as i64, bytes as i64), swap)
-    };
-    match chunk.as_chunks().0 {
-        [a, b, c, d] => [read(a), read(b), read(c), read(d)],
-        _ => [_mm_setzero_si128(); 4],
-    }
+fn read(chunk: &Chunk) -> [__m128i; 4] {
+    let [a, b, c, d, e, f, g, h] = chunk.map(i64::from_le_bytes);
+    let read = |low, high| _mm_shuffle_epi8(_mm_set_epi64x(high, low), highest_first());
+    [read(a, b), read(c, d), read(e, f), read(g, h)]
 }
