@@ -347,8 +347,8 @@ fn marks_are_found_in_comments_only() {
 fn unsafe_code_is_found_beyond_what_is_allowed() {
     let text =
         "#[allow(unsafe_code)]\nfn a() { unsafe { b() } }\n#[allow(unsafe_code)]\nunsafe fn c() {}";
-    assert_eq!(lines(unsafety, "tests/it/a.rs", text), [2, 4, 1, 3]);
-    assert_eq!(lines(unsafety, "src/ipld/sha256/lanes.rs", text), [4, 3]);
+    assert_eq!(lines(unsafety, "tests/it/a.rs", text), [1, 2, 3, 4]);
+    assert_eq!(lines(unsafety, "src/ipld/sha256/lanes.rs", text), [3, 4]);
 }
 
 #[test]
