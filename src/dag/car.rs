@@ -213,6 +213,26 @@ mod tests {
         assert!(!text.contains("does not match"), "{text}");
     }
 
+    /// A client that has sent all it will, and keeps the connection.
+    struct Silent;
+
+    impl Read for Silent {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            panic!("waited for more before it told what is wrong");
+        }
+    }
+
+    #[test]
+    fn a_client_that_sends_a_wrong_block_and_nothing_more_hears_of_it() {
+        let cid = Prefix::v1(codec::RAW).cid(b"truth").unwrap();
+        let bytes = car_of(&[(cid, "lie".into())]);
+        let core = Store::in_memory().unwrap().core();
+        let (mut import, mut writer) = (CarImport::default(), core.writer());
+        let sent = bytes.as_slice().chain(Silent);
+        let told = import.read("x.car", sent, false, false, &mut writer);
+        assert!(told.unwrap_err().to_string().contains("does not match its hash"));
+    }
+
     #[test]
     fn sections_beyond_those_that_are_hashed_together_are_read_and_judged() {
         let one = |n: usize| {
